@@ -9,6 +9,7 @@
 
 use std::error::Error;
 use std::fmt;
+use std::hash::{Hash, Hasher};
 use std::io;
 use std::iter::successors;
 use std::sync::Arc;
@@ -50,6 +51,12 @@ impl PartialEq for Cause {
 }
 
 impl Eq for Cause {}
+
+impl Hash for Cause {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        chain(self).to_string().hash(state);
+    }
+}
 
 /// A failed attempt, whose cause does not mention what was attempted.
 #[derive(Debug, thiserror::Error)]

@@ -176,6 +176,29 @@ fn no_cni_call_reaches_the_plan_of_manifests() {
     assert!(seen > 10, "only {seen} files were found");
 }
 
+/// A watch waits for ever, and a call has a deadline. Watches are for people, for the controller and for pages.
+#[test]
+fn no_cni_call_opens_a_watch_of_a_store() {
+    let src = root().join("src");
+    let may_watch = ["src/store/", "src/ops/operator/", "src/controller/", "src/cli/"];
+    let mut modules = names(&fs::read_to_string(src.join("lib.rs")).unwrap(), &[]).files;
+    let (mut watching, mut seen) = (Vec::new(), 0);
+    while let Some(module) = modules.pop() {
+        let (file, names) = read(&src, &module);
+        modules.extend(names.files);
+        seen += 1;
+        // A longer name is no call of `Store::changes`.
+        let text = fs::read_to_string(root().join(&file)).unwrap();
+        if text.contains(".changes(&") || text.contains("store::Watch") {
+            watching.push(file.display().to_string());
+        }
+    }
+    let is_allowed = |file: &&String| may_watch.iter().any(|room| file.starts_with(room));
+    let others: Vec<_> = watching.iter().filter(|file| !is_allowed(file)).collect();
+    assert!(others.is_empty(), "{others:?} may not open a watch");
+    assert!(seen > 100 && watching.iter().any(|file| file.starts_with("src/ops/operator/watch")), "{watching:?}");
+}
+
 #[test]
 fn the_design_page_shows_the_list() {
     let page = fs::read_to_string(root().join("docs/design.md")).unwrap();

@@ -19,7 +19,7 @@ use serde_json::{Value, json};
 use self::claims::Claims;
 pub use self::claims::claim;
 use self::inventory::Inventory;
-pub use self::inventory::{installed_rules, rule};
+pub use self::inventory::{controller_rules, installed_rules, rule};
 pub use self::machines::{instance, launcher, migration};
 use crate::crowd;
 
@@ -28,6 +28,9 @@ pub const NAMESPACE: &str = "db";
 
 /// The cluster of a server, unless a test sets another.
 pub const CLUSTER: &str = "5d0c6e0e-7f0b-4a53-9c59-0a8a4c1f6f01";
+
+/// The node of all pods.
+const NODE: &str = "node-1";
 
 /// How the server responds to a request for a pod.
 #[derive(Clone, Debug)]
@@ -287,7 +290,7 @@ pub fn pod(name: &str, uid: &str, phase: &str, annotations: &Value) -> Value {
             "namespace": NAMESPACE, "name": name, "uid": uid, "annotations": annotations,
             "creationTimestamp": "2026-11-01T10:00:00Z",
         },
-        "spec": { "nodeName": "node-1" },
+        "spec": { "nodeName": NODE },
         "status": { "phase": phase, "startTime": "2026-11-01T10:00:01Z" },
     })
 }
@@ -357,7 +360,7 @@ impl Pods {
             self.tell("events", &json!({ "type": "ADDED", "object": { "metadata": event["metadata"] } }));
             return Ok(Some(Reply::Whole(self.on_event.clone().unwrap_or(Scenario::Answers(201, event)))));
         }
-        if let Some(scenario) = self.inventory.answer(verb, path) {
+        if let Some(scenario) = self.inventory.answer(verb, path, impersonated(request)) {
             return Ok(Some(Reply::Whole(scenario)));
         }
         if path.starts_with("/apis/coordination.k8s.io/") {
@@ -399,12 +402,24 @@ impl Pods {
         self.asked.push(node.map_or_else(|| name.to_owned(), |node| format!("{name} of {node}")));
         let scenario = match path {
             list if list.starts_with("pods?") => {
-                let (status, document) = self.listed(path);
+                let (status, document) = match request.contains("as=PartialObjectMetadataList;") {
+                    true => self.listed(path),
+                    false => (200, self.listed_whole()),
+                };
                 Some(Scenario::Answers(status, document))
             }
-            _ => self.scenarios.get(name).cloned(),
+            _ => self.scenarios.get(name).cloned().or_else(|| ready_node(path)),
         };
         Ok(scenario.map(Reply::Whole))
+    }
+
+    /// All pods as they are.
+    fn listed_whole(&self) -> Value {
+        let pods = self.scenarios.values().filter_map(|scenario| match scenario {
+            Scenario::Answers(200, pod) => Some(pod),
+            _ => None,
+        });
+        json!({ "kind": "PodList", "apiVersion": "v1", "metadata": {}, "items": pods.collect::<Vec<_>>() })
     }
 
     /// A page of the list of unfinished pods.
@@ -533,6 +548,30 @@ impl<'a> EventSelector<'a> {
             Self::Reason(reason) => event["reason"] == *reason,
         }
     }
+}
+
+/// The node of all pods, which is ready unless a test answers something else.
+fn ready_node(path: &str) -> Option<Scenario> {
+    let is_it = path.strip_prefix("nodes/")?.split('?').next() == Some(NODE);
+    is_it.then(|| Scenario::Answers(200, node_with(NODE, "True", "kubelet is posting ready status")))
+}
+
+/// A node in the server's format, whose condition Ready has this status and message since 2026-11-01.
+#[must_use]
+pub fn node_with(name: &str, ready: &str, message: &str) -> Value {
+    let condition = json!({
+        "type": "Ready", "status": ready, "message": message, "lastTransitionTime": "2026-11-01T10:00:00Z",
+    });
+    json!({
+        "apiVersion": "v1", "kind": "Node", "metadata": { "name": name, "uid": format!("uid-of-{name}") },
+        "spec": {}, "status": { "conditions": [{ "type": "MemoryPressure", "status": "False" }, condition] },
+    })
+}
+
+/// The user whom a request is to be served as.
+fn impersonated(request: &str) -> Option<&str> {
+    let header = |line: &'_ str| line.to_lowercase().starts_with("impersonate-user: ");
+    request.lines().find(|line| header(line))?.split_once(": ").map(|(_, user)| user.trim())
 }
 
 /// The node of a pod list.

@@ -1,11 +1,16 @@
 //! Runs `kube-ipam doctor` on a machine, and looks for what it finds.
 
+mod review;
+
 use std::fs;
 use std::process::{Command, Output, Stdio};
 
+use kube_ipam::store::StoreConfig;
 use serde_json::Value;
 
+pub use self::review::review;
 use crate::node::Node;
+use crate::operator;
 
 /// What `kube-ipam doctor` has reported.
 pub struct Diagnosis {
@@ -17,8 +22,7 @@ pub struct Diagnosis {
 /// # Panics
 /// If the folders can't be made.
 pub fn doctor(node: &Node) -> Command {
-    let mut command = Command::new(&node.plugin().path);
-    command.arg("doctor").env_clear().env("KUBE_IPAM_CONFIG", node.path("kube-ipam.json")).stdin(Stdio::null());
+    let mut command = operator::command(node, &["doctor"]);
     for (option, folder) in [("--cni-dir", "net.d"), ("--bin-dir", "bin")] {
         let folder = node.path(folder);
         fs::create_dir_all(&folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
@@ -28,27 +32,34 @@ pub fn doctor(node: &Node) -> Command {
 }
 
 impl Diagnosis {
-    /// Runs it with these options.
+    /// Runs it with these options and the node's store, as an operator would, and reviews what it reports.
     ///
     /// # Panics
-    /// If it reports nothing that can be read.
+    /// If it reports nothing that can be read, or if a result is not as it has to be.
     pub fn of(node: &Node, options: &[&str]) -> Self {
-        let output = doctor(node).args(["-o", "json"]).args(options).output();
+        let store = match node.store() {
+            StoreConfig::Etcd(etcd) => etcd.urls.join(","),
+            StoreConfig::Embedded { data_dir } => data_dir.display().to_string(),
+        };
+        let mut command = doctor(node);
+        command.args(["-o", "json", "--store", &store]).args(options);
+        let given: Vec<String> = command.get_args().map(|word| word.to_string_lossy().into_owned()).collect();
+        let output = command.output();
         let Output { stdout, stderr, .. } = output.unwrap_or_else(|error| panic!("kube-ipam doctor: {error}"));
         let said = String::from_utf8_lossy(&stderr).into_owned();
-        let results = serde_json::from_slice(&stdout).unwrap_or_else(|error| panic!("{error}: {said}"));
+        let results: Vec<Value> = serde_json::from_slice(&stdout).unwrap_or_else(|error| panic!("{error}: {said}"));
+        review(&results, &given);
         Self { results }
     }
 
     /// The results of the store's and the cluster's checks, each as `check status: message`.
     pub fn lines(&self) -> Vec<String> {
-        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-        let others = self.results.iter().filter(|result| result["area"] != "node");
-        others
-            .map(|result| {
-                format!("{} {}: {}", text(&result["check"]), text(&result["status"]), text(&result["message"]))
-            })
-            .collect()
+        self.results.iter().filter(|result| result["area"] != "node").map(line).collect()
+    }
+
+    /// The results of all checks, those of the node among them.
+    pub fn all_lines(&self) -> Vec<String> {
+        self.results.iter().map(line).collect()
     }
 
     /// The warnings and errors among these.
@@ -64,10 +75,15 @@ impl Diagnosis {
     /// If there is none, or more than one.
     #[track_caller]
     pub fn line(&self, check: &str) -> String {
-        let mut lines: Vec<String> =
-            self.lines().into_iter().filter(|line| line.split(' ').next() == Some(check)).collect();
-        assert_eq!(lines.len(), 1, "{check}: {:#?}", self.lines());
+        let mut lines: Vec<String> = self.results.iter().filter(|result| result["check"] == check).map(line).collect();
+        assert_eq!(lines.len(), 1, "{check}: {:#?}", self.results);
         lines.remove(0)
+    }
+
+    /// What a check recommends to do about its first result that has a remedy.
+    pub fn next(&self, check: &str) -> String {
+        let of_check = self.results.iter().filter(|result| result["check"] == check);
+        of_check.filter_map(|result| result["remedy"]["text"].as_str()).map(str::to_owned).next().unwrap_or_default()
     }
 
     /// The commands that a check recommends for its worst result.
@@ -77,6 +93,12 @@ impl Diagnosis {
         let texts = |commands: &Vec<Value>| commands.iter().filter_map(Value::as_str).map(str::to_owned).collect();
         commands.map(texts).next().unwrap_or_default()
     }
+}
+
+/// A result as `check status: message`.
+fn line(result: &Value) -> String {
+    let text = |key: &str| result[key].as_str().unwrap_or_default();
+    format!("{} {}: {}", text("check"), text("status"), text("message"))
 }
 
 /// Runs a command as it was printed, in a shell. Returns what it printed.

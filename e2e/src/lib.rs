@@ -11,8 +11,10 @@
 //!  tests/scale.rs ──────────► crowd ──► api, etcd           (50,000 pods with an address each)
 //!  tests/upgrade.rs ────────► binary, machines             (the previous version as well)
 //!  tests/fence.rs ──────────► proxy ─────► etcd            (a network that fails once; http2: its frames)
+//!  tests/store_watch.rs ────► gate ──────► etcd            (connections that end while members run)
+//!  tests/command_line.rs ───► operator ─► node             (verbs of the operator)
 //!  tests/doctor_store.rs ───► etcd, node, diagnosis         (planted faults of stores)
-//!  tests/doctor_cluster.rs ─► api, machines, diagnosis      (planted faults of clusters)
+//!  tests/doctor_cluster/ ─► api, machines, diagnosis       (planted faults of clusters)
 //!  tests/members.rs ────────► faulty_member, etcd          (members that respond wrongly)
 //!  tests/plan_terminal.rs ──► pty                          (a terminal of any width)
 //!  tests/kubernetes ────────► kubernetes                   (two nodes with kubelets, with Multus or without; history:
@@ -34,11 +36,13 @@ pub mod etcd;
 pub mod faketime;
 pub mod faulty_member;
 pub mod fill;
+pub mod gate;
 pub mod history;
 pub mod http2;
 pub mod kubernetes;
 pub mod machines;
 pub mod node;
+pub mod operator;
 pub mod proxy;
 pub mod pty;
 pub mod trace;

@@ -45,6 +45,17 @@ impl Machines {
     }
 }
 
+/// Runs a case on a fresh machine with each kind of store, as far as it is installed.
+///
+/// # Panics
+/// If etcd doesn't start.
+pub fn on_each_store(test: &str, case: impl Fn(&Node)) {
+    case(&Machines::embedded().node());
+    if let Some(machines) = Machines::etcd(test) {
+        case(&machines.node());
+    }
+}
+
 /// Runs a job for each item, at most `at_a_time` at once.
 ///
 /// # Panics

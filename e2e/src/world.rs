@@ -6,7 +6,10 @@
 
 use std::ffi::OsString;
 use std::io::{BufRead, BufReader};
+use std::os::fd::AsFd;
 use std::process::{Child, Command, Stdio};
+
+use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
 use crate::node::{Plugin, reference_plugins};
 use crate::skip;
@@ -90,6 +93,22 @@ impl World {
     /// The prefix of a command that runs in this world.
     pub fn enter(&self) -> Vec<OsString> {
         self.enter.clone()
+    }
+
+    /// Does work on a thread whose network is this world's. What it starts and listens on is there too.
+    ///
+    /// # Errors
+    /// If the thread can't enter the network: without root.
+    ///
+    /// # Panics
+    /// If the work panics.
+    pub fn within<T: Send>(&self, work: impl FnOnce() -> T + Send) -> std::io::Result<T> {
+        let network = std::fs::File::open(format!("/proc/{}/ns/net", self.holder.id()))?;
+        let enter = || move_into_link_name_space(network.as_fd(), Some(LinkNameSpaceType::Network));
+        std::thread::scope(|scope| {
+            let working = scope.spawn(|| enter().map(|()| work()));
+            Ok(working.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?)
+        })
     }
 
     /// Runs a command, split at white space, in this world. Returns its standard output.

@@ -1,15 +1,14 @@
 //! IPAMClaims with real processes: whoever names a claim has its addresses. The API server is one that plays scenarios.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test's verdict is a panic")]
 
-use std::process::{Command, Stdio};
 use std::sync::Mutex;
 use std::time::Duration;
 
 use kube_ipam_e2e::api::{self, Api, NAMESPACE};
-use kube_ipam_e2e::binary;
 use kube_ipam_e2e::cni::{Call, Reply};
 use kube_ipam_e2e::machines::{Machines, in_parallel};
 use kube_ipam_e2e::node::Node;
+use kube_ipam_e2e::operator;
 use kube_ipam_e2e::trace;
 use serde_json::{Value, json};
 
@@ -110,9 +109,7 @@ impl<'node> Host<'node> {
     }
 
     fn prints(&self, args: &[&str]) -> String {
-        let mut command = Command::new(binary::kube_ipam());
-        command.args(args).env_clear().env("KUBE_IPAM_CONFIG", self.node.path("kube-ipam.json")).stdin(Stdio::null());
-        String::from_utf8(command.output().unwrap().stdout).unwrap()
+        String::from_utf8(operator::run(self.node, args).stdout).unwrap()
     }
 }
 

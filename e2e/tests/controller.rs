@@ -9,6 +9,9 @@ use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
+use kube_ipam::deadline::Deadline;
+use kube_ipam::ops::Session;
+use kube_ipam::store::Key;
 use kube_ipam_e2e::api::{self, Api, NAMESPACE};
 use kube_ipam_e2e::cni::Reply;
 use kube_ipam_e2e::etcd::{self, Cluster};
@@ -16,7 +19,7 @@ use kube_ipam_e2e::machines::Machines;
 use kube_ipam_e2e::node::Node;
 use kube_ipam_e2e::wait_until;
 use rustix::process::{Pid, Signal, kill_process};
-use serde_json::json;
+use serde_json::{Value, json};
 
 /// Looks that follow each other closely, so that no test waits for long.
 const OFTEN: [&str; 4] = ["--interval", "100ms", "--settle", "20ms"];
@@ -187,6 +190,26 @@ fn what_leaks_is_freed_after_two_scans_and_counted() {
         assert_eq!((controller.get("/healthz").0, controller.get("/readyz").0), (200, 200));
         assert_eq!(controller.get("/elsewhere").0, 404);
         assert!(controller.log().contains("freed by a sweep"), "{}", controller.log());
+    });
+}
+
+#[test]
+fn a_scan_stores_the_usage_of_its_day_once() {
+    on_each_store("a_scan_stores_the_usage_of_its_day_once", |host| {
+        let session = Session::open(host.node.store(), None).unwrap();
+        let stored = || session.get(Key::new("use/default/blue"), Deadline::after(Duration::from_secs(30))).unwrap();
+        assert_eq!(stored(), None);
+        let controller = host.start("controller.log", &OFTEN);
+        let scans = || controller.metric("kube_ipam_sweeps_total{result=\"ok\"}");
+        wait_until("there was a scan", || scans() >= Some(1.0));
+        let first = stored().unwrap();
+        let history: Value = serde_json::from_slice(&first.value).unwrap();
+        assert_eq!(history["samples"][0]["used"], json!({ "10.1.0.0/24 dynamic": 1 }), "{history}");
+        let before = scans().unwrap();
+        wait_until("there was another", || scans() > Some(before));
+        // The day may end in the meantime.
+        let samples = serde_json::from_slice::<Value>(&stored().unwrap().value).unwrap()["samples"].clone();
+        assert!(stored() == Some(first) || samples.as_array().unwrap().len() == 2, "{samples}");
     });
 }
 

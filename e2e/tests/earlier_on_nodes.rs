@@ -4,15 +4,19 @@
 use std::fs::{self, File};
 use std::io::Write;
 use std::process::Command;
+use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use kube_ipam::config::{self, CallSettings, Purpose};
+use kube_ipam::deadline::Deadline;
 use kube_ipam::ipam::earlier::{EarlierHolders, FormerHolder, Gap, Holding, HoldingEnd, Source};
 use kube_ipam::ipam::name::Name;
 use kube_ipam::ops::Session;
 use kube_ipam::ops::earlier::earlier_holders;
+use kube_ipam::store::{EtcdConfig, StoreConfig};
 use kube_ipam_e2e::machines::Machines;
 use kube_ipam_e2e::node::{Network, Node};
+use kube_ipam_e2e::proxy::{Fault, Proxy};
 use serde_json::{Value, json};
 
 /// The settings of a node, as a verb of the operator resolves them.
@@ -35,7 +39,8 @@ fn call(network: &Network<'_>, verb: &str, container: &str) {
 
 fn earlier(node: &Node, vrf: &str) -> EarlierHolders {
     let session = Session::open(node.store(), None).unwrap();
-    earlier_holders(&session, &settings(node), &name(vrf), "10.1.0.5".parse().unwrap())
+    let deadline = Deadline::after(Duration::from_secs(30));
+    earlier_holders(&session, &settings(node), &name(vrf), "10.1.0.5".parse().unwrap(), deadline)
 }
 
 /// The holdings as `pod end, from-until: sources`, where a known time is `t`.
@@ -150,4 +155,29 @@ fn a_hostile_log_forges_no_holder() {
     let found = earlier(&node, "default");
     assert_eq!(shown(&found), ["shop/pod-a released, t-t: lease+log"]);
     assert!(found.gaps.contains(&Gap::LogLines(2)), "{:?}", found.gaps);
+}
+
+#[test]
+fn one_deadline_ends_all_sources_and_what_was_not_read_is_a_gap() {
+    let Some(machines) = Machines::etcd("one_deadline_ends_all_sources_and_what_was_not_read_is_a_gap") else { return };
+    let node = machines.node();
+    three_pods(&node);
+    let StoreConfig::Etcd(etcd) = node.store() else { panic!("{:?}", node.store()) };
+    let port = etcd.urls[0].rsplit(':').next().unwrap().parse().unwrap();
+    // It falls silent at once, or after the first request, which reads this node's attachments.
+    for silent_from in [1, 2] {
+        let proxy = Proxy::new(port, Fault::AnswerLost, silent_from).unwrap();
+        let config = EtcdConfig { urls: vec![proxy.url()], ..etcd.clone() };
+        let session = Session::open(StoreConfig::Etcd(config), None).unwrap();
+        let began = Instant::now();
+        let deadline = Deadline::after(Duration::from_secs(3));
+        let ip = "10.1.0.5".parse().unwrap();
+        let found = earlier_holders(&session, &settings(&node), &name("default"), ip, deadline);
+        assert!(began.elapsed() < Duration::from_secs(6), "{silent_from}: {:?}", began.elapsed());
+        // The log is not held up by the store. Without the lease, its last holder may be an earlier one as well.
+        let released = shown(&found).iter().filter(|line| line.contains(" released, t-t: ")).count();
+        assert_eq!(released, 3, "{silent_from}: {found:#?}");
+        let is_of_store = |gap: &Gap| matches!(gap, Gap::Store(_) | Gap::Attachments(_) | Gap::Unfinished { .. });
+        assert_eq!(found.gaps.iter().filter(|gap| is_of_store(gap)).count(), 1, "{silent_from}: {:?}", found.gaps);
+    }
 }

@@ -2,13 +2,11 @@
 //! address at a time. The API server is one that plays scenarios.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test's verdict is a panic")]
 
-use std::process::{Command, Stdio};
-
 use kube_ipam_e2e::api::{self, Api, NAMESPACE};
-use kube_ipam_e2e::binary;
 use kube_ipam_e2e::cni::Reply;
 use kube_ipam_e2e::machines::Machines;
 use kube_ipam_e2e::node::Node;
+use kube_ipam_e2e::operator;
 use serde_json::{Value, json};
 
 const SOURCE: &str = "0b4f6a52-3c1d-4b8e-9a53-0f6d8c1f1a11";
@@ -77,9 +75,7 @@ impl<'node> Host<'node> {
 
     /// The addresses as `kube-ipam list` has them.
     fn listed(&self) -> Value {
-        let mut command = Command::new(binary::kube_ipam());
-        command.args(["list", "-o", "json"]).env_clear().env("KUBE_IPAM_CONFIG", self.node.path("kube-ipam.json"));
-        serde_json::from_slice(&command.stdin(Stdio::null()).output().unwrap().stdout).unwrap()
+        serde_json::from_slice(&operator::run(self.node, &["list", "-o", "json"]).stdout).unwrap()
     }
 
     fn holders(&self) -> usize {

@@ -5,18 +5,11 @@
 use std::fs::File;
 
 use kube_ipam_e2e::cni::Call;
-use kube_ipam_e2e::machines::Machines;
+use kube_ipam_e2e::machines::{Machines, on_each_store};
 use kube_ipam_e2e::node::{Network, Node};
 use serde_json::{Value, json};
 
 const ZONE: &str = "topology.kubernetes.io/zone";
-
-fn on_each_store(test: &str, case: impl Fn(&Node)) {
-    case(&Machines::embedded().node());
-    if let Some(machines) = Machines::etcd(test) {
-        case(&machines.node());
-    }
-}
 
 /// The node has these labels from now on; null: nobody has written down which.
 fn label(node: &Node, labels: &Value) {

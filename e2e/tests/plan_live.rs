@@ -301,3 +301,47 @@ fn a_claim_that_only_the_cluster_has_gives_its_pod_what_it_has() {
         assert_eq!(net1(&host.document_of(&format!("{manifests}---\n{file}\n"))), [json!([ip])]);
     });
 }
+
+#[test]
+fn what_is_reserved_by_hand_is_in_the_way_of_all_but_whom_it_is_for() {
+    let host = Host::in_use();
+    let operate = |args: &[&str]| {
+        let mut command = Command::new(binary::kube_ipam());
+        command.args(args).arg("--yes").env_clear().env("KUBE_IPAM_CONFIG", host.node.path("kube-ipam.json"));
+        let output = command.output().unwrap();
+        assert!(output.status.success(), "{args:?}: {}", String::from_utf8_lossy(&output.stderr));
+    };
+    operate(&["reserve", "10.1.0.3", "--reason", "printer"]);
+    let plan = host.document();
+    let found = errors(&plan);
+    assert_eq!((found.len(), &found[0]["code"]), (1, &json!("KI0316")), "{plan}");
+    let text = found[0]["message"].as_str().unwrap();
+    assert!(text.contains("10.1.0.3 is reserved by hand since"), "{text}");
+    operate(&["move", "10.1.0.3", "--for", &format!("{NAMESPACE}/web-1")]);
+    assert_eq!(errors(&host.document()), Vec::<&Value>::new());
+    // For the pods of a StatefulSet, its UID comes from the API server.
+    let set = r#"apiVersion: apps/v1
+kind: StatefulSet
+metadata: {name: pg, namespace: NAMESPACE}
+spec:
+  replicas: 1
+  serviceName: pg
+  selector: {matchLabels: {app: pg}}
+  template:
+    metadata:
+      labels: {app: pg}
+      annotations:
+        k8s.v1.cni.cncf.io/networks: blue
+        kube-ipam.net1.ip: "10.1.0.4"
+    spec: {containers: [{name: pg, image: pg}]}
+"#;
+    operate(&["reserve", "10.1.0.4", "--reason", "migration", "--for", &format!("statefulset/{NAMESPACE}/pg")]);
+    let plan = || host.document_of(&[NETWORK, set].concat());
+    let before = plan();
+    assert_eq!(errors(&before).len(), 1, "{before}");
+    let object = json!({ "apiVersion": "apps/v1", "kind": "StatefulSet",
+        "metadata": { "namespace": NAMESPACE, "name": "pg", "uid": "o-1" }, "spec": {} });
+    host.api.answers("pg", 200, &object);
+    let after = plan();
+    assert_eq!(errors(&after), Vec::<&Value>::new());
+}

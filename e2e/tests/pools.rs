@@ -2,13 +2,12 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test's verdict is a panic")]
 
 use std::collections::BTreeSet;
-use std::process::Command;
 
 use kube_ipam_e2e::api::{self, Api, NAMESPACE};
-use kube_ipam_e2e::binary;
 use kube_ipam_e2e::cni::Reply;
 use kube_ipam_e2e::machines::Machines;
 use kube_ipam_e2e::node::Node;
+use kube_ipam_e2e::operator::printed;
 use serde_json::{Value, json};
 
 /// A node whose pods are those of an API server, on a network with .2 to .6, of which .4 to .6 are pool db.
@@ -64,15 +63,6 @@ fn on_each_store(test: &str, case: impl Fn(&Host<'_>)) {
 /// A UID of the form that the API server gives; another one would be that of a static pod.
 fn uid(pod: &str) -> String {
     format!("0b4f6a52-3c1d-4b8e-9a53-{:0>12}", pod.bytes().map(|byte| format!("{byte:x}")).collect::<String>())
-}
-
-/// What a command prints about the node's store.
-#[track_caller]
-fn printed(node: &Node, args: &[&str]) -> String {
-    let mut command = Command::new(binary::kube_ipam());
-    let output = command.args(args).env_clear().env("KUBE_IPAM_CONFIG", node.path("kube-ipam.json")).output().unwrap();
-    assert!(output.status.success(), "{args:?}: {}", String::from_utf8_lossy(&output.stderr));
-    String::from_utf8(output.stdout).unwrap()
 }
 
 fn listed(node: &Node, args: &[&str]) -> Vec<String> {
@@ -174,7 +164,7 @@ fn an_operator_sees_how_full_a_pool_is_and_who_has_its_addresses() {
         }
         let usage = printed(node, &["usage"]);
         let row: Vec<&str> = usage.lines().find(|line| line.contains("pool db")).unwrap().split_whitespace().collect();
-        // Network, vrf, subnet, range (two words), size, held, resting, foreign, free.
-        assert_eq!(row[2..], ["10.1.0.0/29", "pool", "db", "3", "2", "0", "0", "1"], "{usage}");
+        // Network, vrf, subnet, range (two words), size, held, reserved, resting, foreign, free, longest run.
+        assert_eq!(row[2..], ["10.1.0.0/29", "pool", "db", "3", "2", "0", "0", "0", "1", "1"], "{usage}");
     });
 }

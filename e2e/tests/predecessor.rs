@@ -150,7 +150,7 @@ fn defect_18_a_kubeconfig_may_stand_in_etcd_config() {
 #[test]
 fn defect_22_every_example_config_is_json() {
     for kind in ["macvlan", "ipvlan", "bridge", "calico", "kube-router", "multus"] {
-        for args in [vec!["-outputconf", kind], vec!["config", kind]] {
+        for args in [vec!["-outputconf", kind], vec!["config", kind, "-o", "json"]] {
             let output = Command::new(kube_ipam()).env_clear().args(&args).output().unwrap();
             assert!(output.status.success(), "{args:?}: {}", String::from_utf8_lossy(&output.stderr));
             let config: Value = serde_json::from_slice(&output.stdout).unwrap();

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use kube_ipam_e2e::cni::{Call, Reply};
 use kube_ipam_e2e::etcd::{self, Cluster};
-use kube_ipam_e2e::machines::Machines;
+use kube_ipam_e2e::machines::on_each_store;
 use kube_ipam_e2e::node::{Network, Node, Plugin};
 use kube_ipam_e2e::{skip, wait_until};
 use rustix::fs::{OFlags, fcntl_setfl};
@@ -29,14 +29,6 @@ fn single(node: &Node) -> Network<'_> {
 
 fn embedded() -> Node {
     Node::new(Plugin::kube_ipam())
-}
-
-/// Runs a case on a fresh machine with each store that is there.
-fn on_each_store(test: &str, case: impl Fn(&Node)) {
-    case(&Machines::embedded().node());
-    if let Some(machines) = Machines::etcd(test) {
-        case(&machines.node());
-    }
 }
 
 fn holder_of_the_address(node: &Node) -> Option<String> {

@@ -3,13 +3,12 @@
 
 use std::fs;
 use std::path::Path;
-use std::process::{Command, Stdio};
 
 use kube_ipam_e2e::api::{self, Api, NAMESPACE};
-use kube_ipam_e2e::binary;
 use kube_ipam_e2e::cni::Reply;
 use kube_ipam_e2e::etcd::{self, Cluster};
 use kube_ipam_e2e::node::{Network, Node, Plugin};
+use kube_ipam_e2e::operator;
 use serde_json::{Value, json};
 
 /// What the refusal of an ADD says during a recovery.
@@ -62,9 +61,7 @@ impl Host {
 }
 
 fn prints(node: &Node, args: &[&str]) -> String {
-    let mut command = Command::new(binary::kube_ipam());
-    command.args(args).env_clear().env("KUBE_IPAM_CONFIG", node.path("kube-ipam.json")).stdin(Stdio::null());
-    let output = command.output().unwrap();
+    let output = operator::run(node, args);
     String::from_utf8(output.stdout).unwrap() + &String::from_utf8(output.stderr).unwrap()
 }
 

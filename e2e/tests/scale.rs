@@ -29,6 +29,9 @@ const STREAMING_MIB: u64 = 48;
 /// What a scan may have besides: 300 bytes of each address.
 const SCAN_MIB: u64 = STREAMING_MIB + (COUNT as u64 * 300).div_ceil(1 << 20);
 
+/// What `explain` may have besides for a list of 100,000 pods.
+const EXPLAIN_MIB: u64 = 16;
+
 /// A machine on an etcd with all of them, whose pods an API server lists.
 struct Host {
     cluster: Cluster,
@@ -113,6 +116,18 @@ fn list_usage_and_sweep_need_little_memory_and_read_each_page_once() {
     let (usage, peak, requests) = host.run(&["usage"]);
     assert!(usage.contains(&COUNT.to_string()), "{usage}");
     assert!(peak < STREAMING_MIB && requests <= pages + 2, "usage: {peak} MiB, {requests} requests");
+    let config = host.node.path("network.json");
+    let ipam = json!({ "type": "kube-ipam", "subnet": "10.64.0.0/10" });
+    fs::write(&config, json!({ "cniVersion": "1.0.0", "name": "db-net", "type": "bridge", "ipam": ipam }).to_string())
+        .unwrap();
+    let config = config.to_str().unwrap();
+    let (map, peak, requests) = host.run(&["usage", "--map", "10.64.0.0/10", "--config", config]);
+    assert!(map.contains(&format!("\n{COUNT} held, ")), "{map}");
+    assert!(peak < STREAMING_MIB && requests <= pages + 4, "usage --map: {peak} MiB, {requests} requests");
+    let (free, peak, requests) = host.run(&["list", "--free", "10.64.0.0/10", "--config", config]);
+    let left = (1_u32 << 22) - 3 - (COUNT - 2);
+    assert!(free.contains(&format!("{left} addresses are free")), "{free}");
+    assert!(peak < STREAMING_MIB && requests <= pages + 4, "list --free: {peak} MiB, {requests} requests");
     host.api.asked();
     let (summary, peak, requests) = host.run(&["sweep", "--dry-run"]);
     assert!(summary.contains(&format!("Of {COUNT} held addresses: 0 would be freed")), "{summary}");
@@ -130,6 +145,28 @@ fn doctor_needs_little_memory_with_a_hundred_thousand_leases() {
     // The scan of leaks keeps a part of each address; everything else keeps nothing.
     let bound = STREAMING_MIB + 2 * (SCAN_MIB - STREAMING_MIB);
     assert!(peak < bound, "{peak} MiB of {bound}");
+}
+
+#[test]
+fn explain_sums_up_a_hundred_thousand_leases_in_little_memory() {
+    let test = "explain_sums_up_a_hundred_thousand_leases_in_little_memory";
+    let count = 2 * COUNT;
+    let Some(host) = Host::with(test, count) else { return };
+    (0..30).for_each(|number| host.api.crowd_loses(number * 1_000));
+    let (page, peak, requests) = host.run(&["explain", "10.64.0.0/15"]);
+    assert!(page.starts_with(&format!("{count} addresses of 10.64.0.0/15 have a lease.")), "{page}");
+    assert!(page.contains("30 held by pods that are not on the API server's list"), "{page}");
+    assert!(page.contains("10 more need attention, and are not shown"), "{page}");
+    // The UIDs of the pods are kept; of leases, nothing.
+    assert!(peak < STREAMING_MIB + EXPLAIN_MIB, "{peak} MiB");
+    let pages = u64::from(count).div_ceil(PAGE);
+    // The pages once, and a few requests for each address that is shown.
+    assert!(requests <= pages + 8 + 20 * 6, "{requests} requests");
+    let pod = format!("{NAMESPACE}/{}", crowd::pod_name(99_999));
+    let (page, peak, requests) = host.run(&["explain", &pod]);
+    assert!(page.contains(&crowd::ip(99_999).to_string()), "{page}");
+    assert!(peak < STREAMING_MIB, "{pod}: {peak} MiB");
+    assert!(requests <= pages + 16, "{pod}: {requests} requests");
 }
 
 #[test]

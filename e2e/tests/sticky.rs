@@ -2,15 +2,13 @@
 //! that plays scenarios.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test's verdict is a panic")]
 
-use std::process::{Command, Stdio};
-
 use kube_ipam::store::EtcdConfig;
 use kube_ipam_e2e::api::{self, Api, NAMESPACE};
-use kube_ipam_e2e::binary;
 use kube_ipam_e2e::cni::Reply;
 use kube_ipam_e2e::etcd::{self, Cluster};
 use kube_ipam_e2e::machines::Machines;
 use kube_ipam_e2e::node::Node;
+use kube_ipam_e2e::operator;
 use serde_json::{Value, json};
 
 const UIDS: [&str; 3] = [
@@ -56,9 +54,7 @@ impl<'node> Host<'node> {
     }
 
     fn prints(&self, args: &[&str]) -> String {
-        let mut command = Command::new(binary::kube_ipam());
-        command.args(args).env_clear().env("KUBE_IPAM_CONFIG", self.node.path("kube-ipam.json")).stdin(Stdio::null());
-        let output = command.output().unwrap();
+        let output = operator::run(self.node, args);
         String::from_utf8(output.stdout).unwrap() + &String::from_utf8(output.stderr).unwrap()
     }
 }

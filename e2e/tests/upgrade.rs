@@ -636,3 +636,46 @@ fn what_pools_and_selectors_keep_the_older_version_gives_at_random_with_a_warnin
         }
     });
 }
+
+#[test]
+fn the_old_version_gives_what_is_reserved_by_hand_to_nobody_and_sweeps_it_never() {
+    on_each_store("the_old_version_gives_what_is_reserved_by_hand_to_nobody_and_sweeps_it_never", |host| {
+        host.set_defaults(json!({ "cluster": CLUSTER }));
+        let asks = |ip: &str| json!({ "kube-ipam.eth0.ip": ip });
+        host.runs("first", &json!({}));
+        host.add(New, "c0", "first").ok();
+        let operate = |args: &[&str]| {
+            let mut command = Command::new(binary::kube_ipam());
+            command.env_clear().env("KUBE_IPAM_CONFIG", host.new.path("kube-ipam.json")).args(args).arg("--yes");
+            let output = command.output().unwrap();
+            assert!(output.status.success(), "{args:?}: {}", String::from_utf8_lossy(&output.stderr));
+        };
+        operate(&["reserve", "10.1.0.5", "--reason", "printer"]);
+        operate(&["reserve", "10.1.0.6", "--reason", "a pod", "--for", "db/web", "--ttl", "1s"]);
+        operate(&["reserve", "10.1.0.7", "--reason", "a pod", "--for", "db/web"]);
+        // Nobody gets it from the old version, not even whom it is for, and its sweep leaves it.
+        let stays = |host: &Host| {
+            for (pod, ip) in [("web", "10.1.0.5"), ("web", "10.1.0.7"), ("other", "10.1.0.7")] {
+                host.runs(pod, &asks(ip));
+                let refused = host.add(Old, "c1", pod).refused();
+                assert!(refused.text().contains("counts as held"), "{}", refused.text());
+            }
+            host.swept(Old, &[]);
+            let kept = host.told(New, &["list"]);
+            let kept = kept.as_array().unwrap().iter().filter(|row| row["manual"].is_object()).count();
+            assert_eq!(kept, 3);
+        };
+        stays(host);
+        // Its pod comes by the new version, and goes by the old one.
+        host.runs("web", &asks("10.1.0.7"));
+        host.add(New, "c1", "web").ok();
+        assert_eq!(host.add(Old, "c1", "web").ok().addresses()[0], "10.1.0.7/24");
+        host.swept(Old, &[]);
+        host.del(Old, "c1", "web");
+        stays(host);
+        host.runs("web", &asks("10.1.0.7"));
+        host.add(New, "c1", "web").ok();
+        host.del(New, "c1", "web");
+        stays(host);
+    });
+}

@@ -44,18 +44,24 @@ pub(super) struct ControllerArgs {
     #[arg(long, value_name = "DURATION", default_value = "5m", value_parser = config::duration)]
     interval: Duration,
     /// How long to wait after a pod was deleted, or after a scan that found something
+    ///
+    /// After a pod was deleted, its node is scanned; after a scan that found something, a second one has to confirm it.
     #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = config::duration)]
     settle: Duration,
     /// Free nothing if more than this share (0 to 1) of the held addresses would go; overrides the node defaults
     #[arg(long, value_name = "SHARE", value_parser = share)]
     max_share: Option<f64>,
     /// Where to serve /healthz, /readyz and /metrics
+    ///
+    /// On an IPv6 cluster, use `[::]:9478`.
     #[arg(long, value_name = "ADDRESS:PORT", default_value = "0.0.0.0:9478")]
     listen: String,
     /// The kubeconfig for listing and checking pods; defaults to the node defaults, then to the service account
     #[arg(long, value_name = "FILE")]
     kubeconfig: Option<PathBuf>,
     /// The folder of the pod's service account
+    ///
+    /// It has the files `token`, `ca.crt` and `namespace`.
     #[arg(long, value_name = "DIR", default_value = "/var/run/secrets/kubernetes.io/serviceaccount")]
     service_account: PathBuf,
     /// The namespace of the Lease; defaults to that of the service account, then to `kube-ipam`
@@ -64,7 +70,7 @@ pub(super) struct ControllerArgs {
     /// The name of the Lease
     #[arg(long, value_name = "NAME", default_value = "kube-ipam-controller")]
     lease_name: String,
-    /// How long a silent leader keeps the Lease before another replica takes over; at least 1s
+    /// How long a silent leader keeps the Lease before another replica takes over; whole seconds, at least 1s
     #[arg(long, value_name = "DURATION", default_value = "15s", value_parser = config::duration)]
     lease_duration: Duration,
     /// Sweep the embedded store of this node, without leader election

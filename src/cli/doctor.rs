@@ -14,6 +14,10 @@ use crate::config;
 use crate::explain::Commands;
 use crate::ops::operator::doctor::{DoctorOptions, DoctorReport, Fix, Scope, Status, apply, doctor};
 
+/// Where runtimes look for configurations and plugins, unless they are configured otherwise.
+const CNI_DIR: &str = "/etc/cni/net.d";
+const BIN_DIR: &str = "/opt/cni/bin";
+
 /// Check this node, its store and its cluster, and say what to do about what is wrong.
 ///
 /// Prints a line for each check as soon as it is done, and the next step below what is wrong. It changes nothing without
@@ -26,10 +30,12 @@ use crate::ops::operator::doctor::{DoctorOptions, DoctorReport, Fix, Scope, Stat
   kube-ipam doctor --deny warnings -o json
   kube-ipam doctor --kubeconfig ~/.kube/config")]
 pub(super) struct DoctorArgs {
-    /// Only what this node knows without its store and its API server
+    /// Only what this node's own files tell, without a request to etcd or the API server
     #[arg(long)]
     node: bool,
     /// Correct modes, unfinished files and deferred releases, each after you confirm it
+    ///
+    /// It frees nothing that a sweep would not free.
     #[arg(long)]
     fix: bool,
     /// Confirm everything that --fix proposes
@@ -42,10 +48,10 @@ pub(super) struct DoctorArgs {
     #[arg(long, value_name = "FILE")]
     kubeconfig: Option<PathBuf>,
     /// The node's folder of CNI configurations
-    #[arg(long, value_name = "DIR", default_value = "/etc/cni/net.d")]
+    #[arg(long, value_name = "DIR", default_value = CNI_DIR)]
     cni_dir: PathBuf,
     /// The node's folder of CNI plugins
-    #[arg(long, value_name = "DIR", default_value = "/opt/cni/bin")]
+    #[arg(long, value_name = "DIR", default_value = BIN_DIR)]
     bin_dir: PathBuf,
     #[command(flatten)]
     format: FormatArgs,
@@ -71,21 +77,27 @@ impl DoctorArgs {
     fn options(&self) -> Result<DoctorOptions, CliError> {
         let absolute = |path: &Path| std::path::absolute(path).map_err(|e| CliError::unusable(path.display(), e));
         let mut settings = self.store.load()?.settings;
-        if let Some(kubeconfig) = &self.kubeconfig {
-            settings.kubeconfigs = vec![absolute(kubeconfig)?];
+        let kubeconfig = self.kubeconfig.as_deref().map(absolute).transpose()?;
+        if let Some(kubeconfig) = &kubeconfig {
+            settings.kubeconfigs = vec![kubeconfig.clone()];
         }
+        let (config_folder, program_folder) = (absolute(&self.cni_dir)?, absolute(&self.bin_dir)?);
+        let folders = [("--cni-dir", &config_folder, CNI_DIR), ("--bin-dir", &program_folder, BIN_DIR)];
+        let folders = folders.into_iter().filter(|(_, folder, default)| *folder != Path::new(default));
+        let folders = folders.flat_map(|(option, folder, _)| [option.to_owned(), folder.display().to_string()]);
         Ok(DoctorOptions {
             settings,
             scope: if self.node { Scope::Node } else { Scope::Cluster },
             is_own_kubeconfig: self.kubeconfig.is_none(),
             defaults: config::defaults_file(&variable),
             config: self.store.config().map(absolute).transpose()?,
-            config_folder: absolute(&self.cni_dir)?,
-            program_folder: absolute(&self.bin_dir)?,
             commands: Commands {
-                store: self.store.flags(),
-                kubeconfig: self.kubeconfig.as_ref().map(|file| file.display().to_string()),
+                store: self.store.flags()?,
+                kubeconfig: kubeconfig.map(|file| file.display().to_string()),
+                folders: folders.collect(),
             },
+            config_folder,
+            program_folder,
         })
     }
 
@@ -93,7 +105,7 @@ impl DoctorArgs {
         let progress = Progress::new();
         let mut printer = Printer::new(output, self.format.output);
         let mut printed = Ok(());
-        let report = doctor(options, &|work| progress.at_work(work.check, work.done, work.total), |result| {
+        let report = doctor(options, &|work| progress.at_work(work), |result| {
             if printed.is_ok() {
                 printed = progress.suspend(|| printer.result(result));
             }

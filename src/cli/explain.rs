@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 
 use super::CliError;
-use super::output::{Format, FormatArgs, Output};
+use super::output::{Encoding, Format, FormatArgs, Output};
+use super::progress::Progress;
 use super::render::explain as render;
 use super::store::{Resolved, StoreArgs, existing, variable};
 use crate::explain::{Commands, Subject};
@@ -33,12 +34,16 @@ pub(super) struct ExplainArgs {
     #[arg(value_name = "INTERFACE")]
     ifname: Option<IfName>,
     /// Only in this routing domain
+    ///
+    /// Without this option, all routing domains that have the address are explained.
     #[arg(long, value_name = "NAME")]
     vrf: Option<Name>,
     /// The kubeconfig for reading pods, claims and events; overrides the node defaults
     #[arg(long, value_name = "FILE")]
     kubeconfig: Option<PathBuf>,
     /// The folder with the networks of this node's runtime
+    ///
+    /// A network is explained by its definition there if neither --config nor the cluster has it.
     #[arg(long, value_name = "DIR", default_value = "/etc/cni/net.d")]
     cni_dir: PathBuf,
     #[command(flatten)]
@@ -64,14 +69,18 @@ impl ExplainArgs {
             config: self.store.config().map(Path::to_owned).zip(self.store.document()?),
             cni_folder: self.cni_dir,
             commands: Commands {
-                store: self.store.flags(),
+                store: self.store.flags()?,
                 kubeconfig: self.kubeconfig.map(|file| file.display().to_string()),
+                ..Commands::default()
             },
         };
-        let report = explain(&settings, &store, &variable, &options)?;
+        let progress = Progress::new();
+        let report = explain(&settings, &store, &variable, &options, &|work| progress.at_work(work))?;
+        drop(progress);
         match self.format.output {
-            Format::Json => render::json(output, &report),
             Format::Table => render::page(output, &report),
+            Format::Json => render::document(output, &report, Encoding::Json),
+            Format::Yaml => render::document(output, &report, Encoding::Yaml),
         }
     }
 }

@@ -36,36 +36,55 @@ const SELF: &str = "/proc/self/exe";
   kube-ipam install --server https://192.0.2.10:6443")]
 pub(super) struct Install {
     /// The node's folder of CNI plugins
+    ///
+    /// It must be mounted at the path that it has on the node.
     #[arg(long, value_name = "DIR", default_value = "/opt/cni/bin")]
     bin_dir: PathBuf,
     /// The node's folder for the kubeconfig and the node defaults
+    ///
+    /// It must be mounted at the path that it has on the node, because the files refer to each other by path.
     #[arg(long, value_name = "DIR", default_value = "/etc/cni/net.d/kube-ipam.d")]
     config_dir: PathBuf,
     /// The folder of the pod's service account
+    ///
+    /// It has the files `token` and `ca.crt`.
     #[arg(long, value_name = "DIR", default_value = "/var/run/secrets/kubernetes.io/serviceaccount")]
     service_account: PathBuf,
     /// The API server's URL, if the node can't reach the service `kubernetes`
+    ///
+    /// Without this option, KUBERNETES_SERVICE_HOST and KUBERNETES_SERVICE_PORT have it.
     #[arg(long, value_name = "URL")]
     server: Option<String>,
     /// The node defaults to complete and install, usually mounted from a ConfigMap
+    ///
+    /// Without this option, the node's file is left alone.
     #[arg(long, value_name = "FILE")]
     defaults: Option<PathBuf>,
-    /// The etcd credentials, usually mounted from a Secret: ca.crt, tls.crt, tls.key, username, password
+    /// The folder of the etcd credentials, usually mounted from a Secret
+    ///
+    /// It has any of `ca.crt`, `tls.crt`, `tls.key`, `username` and `password`.
     #[arg(long, value_name = "DIR", requires = "defaults")]
     etcd_secret: Option<PathBuf>,
     /// The node's name in Kubernetes; defaults to the variable NODE_NAME
     #[arg(long, value_name = "NAME", requires = "defaults")]
     node_name: Option<Name>,
-    /// The prefixes of the node's labels to keep in nodeLabels of the node defaults, separated by commas; empty for none
+    /// The prefixes of the node's labels to keep in nodeLabels of the node defaults, separated by commas
+    ///
+    /// A whole key is a prefix too. If the text is empty, no labels are kept, and the node is not read.
     #[arg(long, value_name = "PREFIXES", default_value = "topology.kubernetes.io/")]
     node_labels: LabelPrefixes,
     /// Keep running and apply every change, until SIGTERM
+    ///
+    /// Of several running installers, the latest one writes. The variable POD_UID identifies its pod, so that a restarted one
+    /// keeps its turn.
     #[arg(long)]
     watch: bool,
     /// How often to look for changes; at least 100ms
     #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = config::duration, requires = "watch")]
     interval: Duration,
     /// Write nothing; fail if anything on the node differs
+    ///
+    /// This is for a readiness probe.
     #[arg(long, conflicts_with = "watch")]
     check: bool,
 }

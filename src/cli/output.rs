@@ -1,8 +1,10 @@
 //! The output of the command line, and the only owner of its standard output.
 
 mod fit;
+mod format;
 mod list;
 mod printable;
+mod readiness;
 mod table;
 
 use std::fmt::{self, Display};
@@ -11,37 +13,25 @@ use std::process::ExitCode;
 
 use annotate_snippets::Renderer;
 use anstyle::Style;
-use clap::Args;
 use serde::Serialize;
 
+pub(super) use self::format::{Encoding, Format, FormatArgs, ListFormat, ListFormatArgs};
 pub(super) use self::list::StreamList;
 pub(super) use self::printable::{printable, printable_source};
+pub(super) use self::readiness::{is_closed, is_writable};
 pub(super) use self::table::StreamTable;
 
 use self::printable::{printable_json, printable_lines};
+use super::config::RangeArgsError;
 use crate::cause::{Cause, chain};
 use crate::controller::ControllerError;
 use crate::error::Error;
 use crate::install::InstallError;
+use crate::ops::operator::config::ConfigOptionsError;
+use crate::ops::operator::free::FreeError;
+use crate::ops::operator::list::ListError;
 use crate::ops::operator::plan::PlanError;
-
-/// How a verb prints.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
-pub(super) enum Format {
-    /// For people
-    #[default]
-    Table,
-    /// For programs
-    Json,
-}
-
-/// The output format of verbs with both a table and a document.
-#[derive(Clone, Copy, Debug, Args)]
-pub(super) struct FormatArgs {
-    /// Output format
-    #[arg(short, long, value_enum, default_value_t, value_name = "FORMAT")]
-    pub output: Format,
-}
+use crate::ops::operator::watch::WatchError;
 
 /// What fails a verb that reports findings, besides errors.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -65,6 +55,15 @@ pub enum CliError {
     /// The plan failed.
     #[error(transparent)]
     Plan(#[from] PlanError),
+    /// The configuration can't be written.
+    #[error(transparent)]
+    Config(#[from] ConfigOptionsError),
+    /// The options for ranges do not belong together.
+    #[error(transparent)]
+    Ranges(#[from] RangeArgsError),
+    /// The watch can't start where it was asked to.
+    #[error(transparent)]
+    Watch(WatchError),
     /// A verb that runs until SIGTERM can't listen for it.
     #[error("can't listen for signals")]
     Signals(#[source] io::Error),
@@ -83,9 +82,24 @@ pub enum CliError {
     /// The request refers to something that does not exist, or that the verb must not do.
     #[error("{0}")]
     Refused(String),
+    /// The addresses can't be listed as asked.
+    #[error(transparent)]
+    List(#[from] ListError),
+    /// Free addresses can't be listed.
+    #[error(transparent)]
+    Free(#[from] FreeError),
     /// Standard output can't be written.
     #[error("can't write to standard output")]
     Output(#[from] io::Error),
+}
+
+impl From<WatchError> for CliError {
+    fn from(error: WatchError) -> Self {
+        match error {
+            WatchError::Store(error) => Self::Call(error),
+            WatchError::Discarded { .. } => Self::Watch(error),
+        }
+    }
 }
 
 impl CliError {
@@ -116,19 +130,26 @@ fn wrapped(text: &str, width: Option<usize>) -> Vec<String> {
 
 /// Standard output and standard error.
 pub(super) struct Output {
+    /// What a user typed to call the program.
+    program: &'static str,
     out: BufWriter<StdoutLock<'static>>,
 }
 
 impl Output {
-    /// Locks standard output.
-    pub(super) fn new() -> Self {
-        Self { out: BufWriter::new(io::stdout().lock()) }
+    /// Locks standard output. `program` begins each line on standard error.
+    pub(super) fn new(program: &'static str) -> Self {
+        Self { program, out: BufWriter::new(io::stdout().lock()) }
     }
 
     /// Prints a line and flushes it, because a verb that runs until SIGTERM may print no other for long.
     pub(super) fn line(&mut self, text: &str) -> Result<(), CliError> {
         writeln!(self.out, "{}", printable(text))?;
         Ok(self.out.flush()?)
+    }
+
+    /// Prints a name on a line of its own.
+    pub(super) fn name(&mut self, name: &impl Display) -> Result<(), CliError> {
+        Ok(writeln!(self.out, "{}", printable(&name.to_string()))?)
     }
 
     /// Prints lines of text.
@@ -140,6 +161,11 @@ impl Output {
     /// Prints what [`Output::diagnostics`] has rendered, with its colours. The renderer itself replaces control
     /// characters of the files that it shows.
     pub(super) fn rendered(&mut self, text: &str) -> Result<(), CliError> {
+        self.verbatim(text)
+    }
+
+    /// Prints a text as it is. It must not have names or values from outside, which could act on a terminal.
+    pub(super) fn verbatim(&mut self, text: &str) -> Result<(), CliError> {
         writeln!(self.out, "{text}")?;
         Ok(self.out.flush()?)
     }
@@ -147,12 +173,22 @@ impl Output {
     /// Prints a paragraph after a label. On a terminal, it breaks lines between words and indents them by the label's
     /// width; a command can then still be copied, because it has a line of its own.
     pub(super) fn paragraph(&mut self, label: &str, text: &str) -> Result<(), CliError> {
-        let text = printable(text);
-        let width =
-            self.terminal_columns().map(|columns| columns.saturating_sub(label.chars().count()).max(MIN_PARAGRAPH));
-        let indent = " ".repeat(label.chars().count());
+        self.styled_paragraph((Style::new(), label), (Style::new(), text))
+    }
+
+    /// Prints a paragraph whose label and text each have a style, if the output is for a terminal.
+    pub(super) fn styled_paragraph(&mut self, label: (Style, &str), text: (Style, &str)) -> Result<(), CliError> {
+        let is_coloured = self.is_coloured();
+        let [(label_style, label), (style, text)] =
+            [label, text].map(|(style, text)| (if is_coloured { style } else { Style::new() }, printable(text)));
+        let columns = label.chars().count();
+        let width = self.terminal_columns().map(|terminal| terminal.saturating_sub(columns).max(MIN_PARAGRAPH));
         for (i, line) in wrapped(&text, width).into_iter().enumerate() {
-            writeln!(self.out, "{}{line}", if i == 0 { label } else { &indent })?;
+            match i {
+                0 => write!(self.out, "{label_style}{label}{label_style:#}")?,
+                _ => write!(self.out, "{:columns$}", "")?,
+            }
+            writeln!(self.out, "{style}{line}{style:#}")?;
         }
         Ok(self.out.flush()?)
     }
@@ -160,13 +196,34 @@ impl Output {
     /// Prints a line that is not part of the result on standard error.
     pub(super) fn warn(&mut self, text: &impl Display) {
         // With standard error closed, nobody can read the line.
-        let _ = writeln!(io::stderr(), "kube-ipam: {}", printable_lines(&text.to_string()));
+        let _ = writeln!(io::stderr(), "{}: {}", self.program, printable_lines(&text.to_string()));
     }
 
     /// Prints a line that begins with a word in this style, if the output is for a terminal.
     pub(super) fn styled_line(&mut self, style: Style, word: &str, text: &str) -> Result<(), CliError> {
         let style = if self.is_coloured() { style } else { Style::new() };
         writeln!(self.out, "{style}{word}{style:#}{}", printable(text))?;
+        Ok(self.out.flush()?)
+    }
+
+    /// Prints characters in their styles between two texts, with colours only where [`Output::styled_line`] has some.
+    pub(super) fn styled_characters(
+        &mut self,
+        before: &str,
+        characters: impl IntoIterator<Item = (char, Style)>,
+        after: &str,
+    ) -> Result<(), CliError> {
+        let is_coloured = self.is_coloured();
+        write!(self.out, "{}", printable(before))?;
+        let mut current = Style::new();
+        for (character, style) in characters {
+            if is_coloured && style != current {
+                write!(self.out, "{current:#}{style}")?;
+                current = style;
+            }
+            write!(self.out, "{character}")?;
+        }
+        writeln!(self.out, "{current:#}{}", printable(after))?;
         Ok(self.out.flush()?)
     }
 
@@ -182,10 +239,14 @@ impl Output {
         Ok(Some(matches!(answer.trim().to_ascii_lowercase().as_str(), "y" | "yes")))
     }
 
+    /// Prints a document for programs.
+    pub(super) fn document(&mut self, document: &impl Serialize, encoding: Encoding) -> Result<(), CliError> {
+        Ok(writeln!(self.out, "{}", encoding.encode(document)?)?)
+    }
+
     /// Prints a JSON document for programs.
     pub(super) fn json(&mut self, document: &impl Serialize) -> Result<(), CliError> {
-        let text = serde_json::to_string_pretty(document).map_err(io::Error::from)?;
-        Ok(writeln!(self.out, "{}", printable_json(&text))?)
+        self.document(document, Encoding::Json)
     }
 
     /// The renderer for mistakes in files: with colours and links on a terminal unless NO_COLOR or TERM forbids them,
@@ -209,20 +270,29 @@ impl Output {
     }
 
     /// The columns of the terminal on standard output; `None` if it is none, or does not know.
-    fn terminal_columns(&self) -> Option<usize> {
+    pub(super) fn terminal_columns(&self) -> Option<usize> {
         let size = io::stdout().is_terminal().then(|| rustix::termios::tcgetwinsize(io::stdout()))?;
         size.ok().map(|size| usize::from(size.ws_col)).filter(|columns| *columns > 0)
     }
 
-    /// Starts a JSON list that is printed element by element.
-    pub(super) fn stream_list(&mut self) -> StreamList<'_> {
-        StreamList::new(&mut self.out)
+    /// Starts a list of documents that is printed element by element.
+    pub(super) fn stream_list(&mut self, encoding: Encoding) -> StreamList<'_> {
+        StreamList::new(&mut self.out, encoding)
     }
 
-    /// Prints a document for programs, as people write it.
-    pub(super) fn yaml(&mut self, document: &impl Serialize) -> Result<(), CliError> {
-        let text = serde_saphyr::to_string(document).map_err(io::Error::other)?;
-        Ok(self.out.write_all(text.as_bytes())?)
+    /// Prints a JSON document as one line, and flushes it.
+    pub(super) fn json_line(&mut self, document: &impl Serialize) -> Result<(), CliError> {
+        let text = serde_json::to_string(document).map_err(io::Error::from)?;
+        writeln!(self.out, "{}", printable_json(&text))?;
+        Ok(self.out.flush()?)
+    }
+
+    /// Prints parts as one line that fits the terminal, and flushes it. The first part is cut if it is too long, and the
+    /// others are left out.
+    pub(super) fn fitted_line(&mut self, parts: &[String]) -> Result<(), CliError> {
+        let parts: Vec<_> = parts.iter().map(|part| printable(part)).collect();
+        writeln!(self.out, "{}", fit::line(&parts, self.terminal_columns()))?;
+        Ok(self.out.flush()?)
     }
 
     /// Prints a table for people.
@@ -236,33 +306,18 @@ impl Output {
         table.end().map(drop)
     }
 
-    /// Prints a table for people that fits their terminal. Elsewhere, each row takes one line.
-    pub(super) fn fitted_table<const N: usize>(
-        &mut self,
-        head: [&str; N],
-        rows: impl IntoIterator<Item = [String; N]>,
-    ) -> Result<(), CliError> {
-        match self.terminal_columns() {
-            Some(columns) => {
-                let printable = |cell: String| printable(&cell).into_owned();
-                let rows: Vec<[String; N]> = rows.into_iter().map(|row| row.map(printable)).collect();
-                fit::print(&mut self.out, head, &rows, columns)?;
-                Ok(self.out.flush()?)
-            }
-            None => self.table(head, rows),
-        }
-    }
-
-    /// Starts a table that is printed row by row.
+    /// Starts a table that is printed row by row. On a terminal it fits, elsewhere each row takes one line.
     pub(super) fn stream_table<const N: usize>(&mut self, head: [&str; N]) -> StreamTable<'_, N> {
-        StreamTable::new(&mut self.out, head)
+        let columns = self.terminal_columns();
+        StreamTable::new(&mut self.out, head, columns)
     }
 
     /// Prints why the arguments are invalid, or the help that they request.
     pub(super) fn usage(&mut self, error: &clap::Error) -> ExitCode {
-        let printed = error.print();
-        match printed {
-            Ok(()) if error.exit_code() == 0 => ExitCode::SUCCESS,
+        match error.print() {
+            // A reader that closes the pipe early is no failure.
+            Err(failure) if failure.kind() != ErrorKind::BrokenPipe => ExitCode::from(2),
+            _ if error.exit_code() == 0 => ExitCode::SUCCESS,
             _ => ExitCode::from(2),
         }
     }

@@ -29,25 +29,30 @@ use crate::plan::Severity;
   kube-ipam plan -f manifests/ --live --kubeconfig ~/.kube/config")]
 pub(super) struct PlanArgs {
     /// A file, a folder with all below it, or - for standard input; may be repeated
+    ///
+    /// Of a folder, the files `.yaml`, `.yml`, `.json`, `.conf` and `.conflist` are read.
     #[arg(short, long = "file", value_name = "FILE", required = true)]
     files: Vec<PathBuf>,
-    /// The namespace of objects that name none
+    /// The namespace of objects that name none, as for kubectl
     #[arg(short, long, value_name = "NAME", default_value = "default")]
     namespace: String,
     /// The node defaults, to check them and the networks together
+    ///
+    /// With --live, they also name the store and the kubeconfig. Without this option, those of this node do.
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
     /// Count what is in use in the cluster: addresses in the store of the node defaults, pods of the API server
     #[arg(long)]
     live: bool,
     /// The folder of an embedded store, or a comma list of the URLs of an etcd (its credentials come from the node
-    /// defaults), for a plan with --live
+    /// defaults), for a plan with --live; overrides the node defaults
     #[arg(long, value_name = "DIR|URLS", requires = "live", conflicts_with = "data_dir")]
     store: Option<String>,
-    /// The folder of an embedded store, for a plan with --live
+    /// The folder of an embedded store, for a plan with --live; overrides the node defaults
     #[arg(long, value_name = "DIR", requires = "live")]
     data_dir: Option<PathBuf>,
-    /// The kubeconfig for checking holders, for a plan with --live
+    /// The kubeconfig for reading networks and claims and for checking holders, for a plan with --live; overrides the node
+    /// defaults
     #[arg(long, value_name = "FILE", requires = "live")]
     kubeconfig: Option<PathBuf>,
     /// Fail on warnings as well

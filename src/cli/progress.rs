@@ -7,6 +7,7 @@ use std::time::Duration;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 
 use super::CliError;
+use crate::ops::operator::Work;
 
 /// What takes less time shows nothing.
 const QUIET_TIME: Duration = Duration::from_secs(1);
@@ -35,7 +36,7 @@ impl Progress {
     }
 
     /// Shows what is worked on, and how much of it is done.
-    pub(super) fn at_work(&self, what: &'static str, done: u64, total: Option<u64>) {
+    pub(super) fn at_work(&self, Work { what, done, total }: Work) {
         if std::mem::replace(&mut *lock(&self.what), what) != what {
             self.bar.reset_elapsed();
         }

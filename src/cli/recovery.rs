@@ -21,9 +21,11 @@ use crate::telemetry;
   kube-ipam recovery --end")]
 pub(super) struct RecoveryArgs {
     /// Begin a recovery, before the nodes can reach a restored backup
+    ///
+    /// If the backup was made during a recovery, all nodes have to do their part again.
     #[arg(long, conflicts_with = "end")]
     begin: bool,
-    /// End the recovery without the missing nodes; addresses of their pods may be given to others
+    /// End the recovery without the missing nodes; until they are back, addresses of their pods may be given to others
     #[arg(long)]
     end: bool,
     #[command(flatten)]

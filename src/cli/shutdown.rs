@@ -24,6 +24,18 @@ impl BlockingShutdownSignal {
         Ok(Self { runtime, signal })
     }
 
+    /// Runs a future until it is done; `None` if the signal comes first.
+    pub(super) fn unless_received<T>(&mut self, work: impl Future<Output = T>) -> Option<T> {
+        let Self { runtime, signal } = self;
+        runtime.block_on(async {
+            tokio::select! {
+                biased;
+                () = signal.recv() => None,
+                done = work => Some(done),
+            }
+        })
+    }
+
     /// Waits for the signal until the timeout. Returns whether it came.
     pub(super) fn recv_timeout(&mut self, timeout: Duration) -> bool {
         let Self { runtime, signal } = self;

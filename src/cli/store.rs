@@ -102,13 +102,21 @@ impl StoreArgs {
         self.config.as_deref().map(read).transpose()
     }
 
-    /// The options as given, for a command that uses the same store.
-    pub(super) fn flags(&self) -> Vec<String> {
-        let path = |path: &Option<PathBuf>| path.as_ref().map(|path| path.display().to_string());
-        let options =
-            [("--store", self.store.clone()), ("--data-dir", path(&self.data_dir)), ("--config", path(&self.config))];
+    /// The options for a command that uses the same store, from whatever folder it is run.
+    pub(super) fn flags(&self) -> Result<Vec<String>, CliError> {
+        let absolute = |path: &Path| {
+            let path = std::path::absolute(path).map_err(|error| CliError::unusable(path.display(), error))?;
+            Ok::<_, CliError>(path.display().to_string())
+        };
+        let store = match self.store.as_deref() {
+            Some(urls) if urls.contains("://") => Some(urls.to_owned()),
+            folder => folder.map(Path::new).map(absolute).transpose()?,
+        };
+        let data_dir = self.data_dir.as_deref().map(absolute).transpose()?;
+        let config = self.config.as_deref().map(absolute).transpose()?;
+        let options = [("--store", store), ("--data-dir", data_dir), ("--config", config)];
         let given = options.into_iter().filter_map(|(option, value)| Some([option.to_owned(), value?]));
-        given.flatten().collect()
+        Ok(given.flatten().collect())
     }
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use clap::Args;
 
 use super::CliError;
-use super::output::{FormatArgs, Output};
+use super::output::{ListFormatArgs, Output};
 use super::render::sweep as render;
 use super::shutdown::BlockingShutdownSignal;
 use super::store::{Resolved, StoreArgs, existing};
@@ -37,12 +37,18 @@ pub(super) struct SweepArgs {
     #[arg(long)]
     dry_run: bool,
     /// Only what this node knows itself: deferred releases, and what it held before it booted
+    ///
+    /// It decides this without asking about pods, and also looks whether the store was restored to an earlier state.
     #[arg(long)]
     node: bool,
     /// Only the releases that this node's DELs deferred
+    ///
+    /// It also looks whether the store was restored to an earlier state.
     #[arg(long, conflicts_with = "node")]
     marked: bool,
     /// Repeat after each interval, until SIGTERM
+    ///
+    /// It prints what it freed, and each problem once. The DaemonSet of examples/install runs it on each node.
     #[arg(long, value_name = "DURATION", value_parser = config::duration, requires = "marked", conflicts_with = "dry_run")]
     every: Option<Duration>,
     /// Free nothing if more than this share (0 to 1) of the held addresses would go; overrides the node defaults
@@ -55,7 +61,7 @@ pub(super) struct SweepArgs {
     #[arg(long, value_name = "FILE", conflicts_with_all = ["node", "marked"])]
     kubeconfig: Option<PathBuf>,
     #[command(flatten)]
-    format: FormatArgs,
+    format: ListFormatArgs,
     #[command(flatten)]
     store: StoreArgs,
 }

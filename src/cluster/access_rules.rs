@@ -18,6 +18,22 @@ pub struct AccessRules {
     pub incomplete: Option<String>,
 }
 
+/// A service account.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AccountRef<'a> {
+    /// Its namespace.
+    pub namespace: &'a str,
+    /// Its name.
+    pub name: &'a str,
+}
+
+impl AccountRef<'_> {
+    /// The name of its user, as in `kubectl --as`.
+    pub fn user(&self) -> String {
+        format!("system:serviceaccount:{}:{}", self.namespace, self.name)
+    }
+}
+
 /// A rule, as in a Role.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
@@ -63,13 +79,27 @@ impl ApiServer {
     /// Asks what the user may do in a namespace, including what it may do in all. Creates nothing: the server answers
     /// the review and forgets it.
     pub fn access_rules(&self, namespace: &str) -> Result<AccessRules, ClusterError> {
+        self.review(namespace, None)
+    }
+
+    /// Asks the same about a service account, by impersonation (`kubectl --as`), so that the answer is the server's own.
+    /// The user needs the right to impersonate the account.
+    pub fn access_rules_of(&self, account: &AccountRef<'_>, namespace: &str) -> Result<AccessRules, ClusterError> {
+        self.review(namespace, Some(&account.user()))
+    }
+
+    fn review(&self, namespace: &str, user: Option<&str>) -> Result<AccessRules, ClusterError> {
         let object = ObjectRef::all(ResourceKind::RulesReview);
         let review = json!({
             "apiVersion": "authorization.k8s.io/v1", "kind": "SelfSubjectRulesReview", "spec": { "namespace": namespace },
         });
         let body = review.to_string().into_bytes();
         let request = Request::new(object.path()).create(&PostParams::default(), body);
-        let request = request.map_err(|_| object.invalid_name())?;
+        let mut request = request.map_err(|_| object.invalid_name())?;
+        if let Some(user) = user {
+            let value = user.parse().map_err(|_| ClusterError::Name { what: "user", text: user.to_owned() })?;
+            request.headers_mut().insert("impersonate-user", value);
+        }
         let response = self.request(request, &object, self.deadline())?;
         if !matches!(response.status, 200 | 201) {
             return Err(response.failure(&object));

@@ -86,9 +86,15 @@ impl Connection {
         object: &ObjectRef,
     ) -> Result<ApiResponse<'_>, ClusterError> {
         let max_size = match object.kind {
-            ResourceKind::Pods | ResourceKind::Nodes | ResourceKind::NetworkDefinitions | ResourceKind::DaemonSets => {
-                MAX_PAGE_BODY
-            }
+            ResourceKind::Pods
+            | ResourceKind::Nodes
+            | ResourceKind::NetworkDefinitions
+            | ResourceKind::DaemonSets
+            | ResourceKind::Deployments
+            | ResourceKind::ReplicaSets
+            | ResourceKind::StatefulSets
+            | ResourceKind::Jobs
+            | ResourceKind::CronJobs => MAX_PAGE_BODY,
             _ => MAX_BODY,
         };
         let body = Limited::new(body, max_size).collect().await;

@@ -2,16 +2,18 @@
 //! pods, and who leads.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 
 use kube::core::Request;
 use kube::core::params::ListParams;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
-use super::census::{MAX_PAGES, PAGE};
+use super::census::{MAX_PAGES, PAGE, UNFINISHED};
 use super::object::{ObjectRef, ResourceKind};
-use super::response::cut;
+use super::response::{Metadata, cut};
 use super::{ApiServer, ClusterError, LeaderLease, ObservedRecord};
+use crate::ipam::pod::Pod;
 
 /// A NetworkAttachmentDefinition (k8s.cni.cncf.io/v1).
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -125,6 +127,41 @@ struct DaemonSetCounts {
     updated_number_scheduled: u64,
 }
 
+/// The fields of a ConfigMap that are read.
+#[derive(Deserialize)]
+struct ConfigMap {
+    #[serde(default)]
+    data: BTreeMap<String, String>,
+}
+
+#[derive(Deserialize)]
+struct AddressedPod {
+    metadata: Metadata,
+    #[serde(default)]
+    spec: NetworkSpec,
+    #[serde(default)]
+    status: AddressStatus,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct NetworkSpec {
+    host_network: bool,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct AddressStatus {
+    #[serde(rename = "podIPs")]
+    pod_ips: Option<Vec<PodIp>>,
+}
+
+#[derive(Deserialize)]
+struct PodIp {
+    #[serde(default)]
+    ip: String,
+}
+
 #[derive(Deserialize)]
 struct RunningPod {
     metadata: Meta,
@@ -186,6 +223,12 @@ impl ApiServer {
         })
     }
 
+    /// An entry of a ConfigMap; `None` if the ConfigMap does not have it.
+    pub fn config_map_entry(&self, namespace: &str, name: &str, key: &str) -> Result<Option<String>, ClusterError> {
+        let object = ObjectRef::new(ResourceKind::ConfigMap, namespace, name)?;
+        Ok(self.get_full(&object)?.document::<ConfigMap>(&object)?.data.remove(key))
+    }
+
     /// The DaemonSets of all namespaces with this label.
     pub fn daemon_sets(&self, label: &str) -> Result<Vec<DaemonSetStatus>, ClusterError> {
         let object = ObjectRef::all(ResourceKind::DaemonSets);
@@ -204,6 +247,18 @@ impl ApiServer {
         Ok(found)
     }
 
+    /// Passes on every unfinished pod, with the addresses of its first interface. A pod in the network of its node has
+    /// none of its own.
+    pub fn pods_with_addresses(&self, mut each: impl FnMut(Pod, Vec<IpAddr>)) -> Result<(), ClusterError> {
+        let object = ObjectRef::all(ResourceKind::Pods);
+        let list = ListParams::default().fields(UNFINISHED);
+        self.list_full(&object, list, |AddressedPod { metadata, spec, status }| {
+            let own = status.pod_ips.into_iter().flatten().filter(|_| !spec.host_network);
+            each(metadata.into(), own.filter_map(|PodIp { ip }| ip.parse().ok()).collect());
+        })
+        .map(drop)
+    }
+
     /// Passes on the pods of all namespaces with this label.
     pub fn daemon_pods(&self, label: &str, mut each: impl FnMut(DaemonPod)) -> Result<(), ClusterError> {
         let object = ObjectRef::all(ResourceKind::Pods);
@@ -216,7 +271,7 @@ impl ApiServer {
     }
 
     /// Lists whole objects, page by page. Returns `false` if the cluster does not have the kind.
-    fn list_full<T: DeserializeOwned>(
+    pub(super) fn list_full<T: DeserializeOwned>(
         &self,
         object: &ObjectRef,
         list: ListParams,

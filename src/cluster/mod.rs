@@ -14,6 +14,7 @@
 //!                     machine     a virtual machine's active pods, and its migrations
 //!                     event       an Event on a pod, in one POST
 //!                     inventory   definitions of networks, the installer's DaemonSets and pods, who leads
+//!                     workloads   what runs pods, and the nodes, as manifests for a plan
 //!                     access_rules, server_version   what RBAC allows; the server's version and clock
 //!                     event_list  the Events on a pod, for `explain`
 //! ```
@@ -36,12 +37,15 @@ mod inventory;
 mod kubeconfig;
 mod leader_lease;
 mod machine;
+mod node;
 mod object;
 mod response;
 mod server_version;
 #[cfg(test)]
 mod tests;
 mod watch;
+mod workload_kind;
+mod workloads;
 
 use std::collections::BTreeMap;
 use std::io;
@@ -53,7 +57,7 @@ use kube::core::params::GetParams;
 use tokio::runtime::{Builder, Runtime};
 
 pub use self::access::Access;
-pub use self::access_rules::{AccessRule, AccessRules};
+pub use self::access_rules::{AccessRule, AccessRules, AccountRef};
 pub use self::connection::Connection;
 pub use self::error::{ClusterError, ResponseProblem};
 pub use self::event::{Event, EventError, Reason};
@@ -65,6 +69,8 @@ pub use self::object::{ObjectRef, ResourceKind};
 use self::response::ApiResponse;
 pub use self::server_version::ServerVersion;
 pub use self::watch::{Watch, WatchEnd, WatchEvent};
+pub use self::workload_kind::WorkloadKind;
+pub use self::workloads::{NodeManifest, WorkloadManifest};
 use crate::deadline::Deadline;
 use crate::ipam::lease::PodRef;
 use crate::ipam::name::Name;

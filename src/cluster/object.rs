@@ -2,10 +2,11 @@
 
 use std::fmt;
 
-use k8s_openapi::api::apps::v1::{DaemonSet, StatefulSet};
+use k8s_openapi::api::apps::v1::{DaemonSet, Deployment, ReplicaSet, StatefulSet};
 use k8s_openapi::api::authorization::v1::SelfSubjectRulesReview;
+use k8s_openapi::api::batch::v1::{CronJob, Job};
 use k8s_openapi::api::coordination::v1::Lease;
-use k8s_openapi::api::core::v1::{Event, Namespace, Node, Pod};
+use k8s_openapi::api::core::v1::{ConfigMap, Event, Namespace, Node, Pod};
 use kube::Resource;
 
 use super::ClusterError;
@@ -57,8 +58,20 @@ pub enum ResourceKind {
     NetworkDefinition,
     /// The list of NetworkAttachmentDefinitions.
     NetworkDefinitions,
+    /// A ConfigMap.
+    ConfigMap,
     /// The list of DaemonSets.
     DaemonSets,
+    /// The list of Deployments.
+    Deployments,
+    /// The list of ReplicaSets.
+    ReplicaSets,
+    /// The list of StatefulSets.
+    StatefulSets,
+    /// The list of Jobs.
+    Jobs,
+    /// The list of CronJobs.
+    CronJobs,
     /// What RBAC allows this user.
     RulesReview,
     /// The server's version. It is no resource, and RBAC allows it to every user.
@@ -78,8 +91,10 @@ impl ResourceKind {
             | Self::Namespace
             | Self::Event
             | Self::PodEvents
+            | Self::ConfigMap
             | Self::Version => "",
-            Self::StatefulSet | Self::DaemonSets => "apps",
+            Self::StatefulSet | Self::StatefulSets | Self::DaemonSets | Self::Deployments | Self::ReplicaSets => "apps",
+            Self::Jobs | Self::CronJobs => "batch",
             Self::VirtualMachine | Self::VirtualMachineInstance | Self::VirtualMachineInstanceMigration => {
                 "kubevirt.io"
             }
@@ -95,7 +110,7 @@ impl ResourceKind {
         match self {
             Self::Pod | Self::Pods => "pods",
             Self::Node | Self::Nodes => "nodes",
-            Self::StatefulSet => "statefulsets",
+            Self::StatefulSet | Self::StatefulSets => "statefulsets",
             Self::Namespace => "namespaces",
             Self::VirtualMachine => "virtualmachines",
             Self::VirtualMachineInstance => "virtualmachineinstances",
@@ -105,7 +120,12 @@ impl ResourceKind {
             Self::Lease => "leases",
             Self::Event | Self::PodEvents => "events",
             Self::NetworkDefinition | Self::NetworkDefinitions => "network-attachment-definitions",
+            Self::ConfigMap => "configmaps",
             Self::DaemonSets => "daemonsets",
+            Self::Deployments => "deployments",
+            Self::ReplicaSets => "replicasets",
+            Self::Jobs => "jobs",
+            Self::CronJobs => "cronjobs",
             Self::RulesReview => "selfsubjectrulesreviews",
             Self::Version => "version",
         }
@@ -170,7 +190,12 @@ impl ObjectRef {
             | ResourceKind::Nodes
             | ResourceKind::PodEvents
             | ResourceKind::NetworkDefinitions
-            | ResourceKind::DaemonSets => &["list"],
+            | ResourceKind::DaemonSets
+            | ResourceKind::Deployments
+            | ResourceKind::ReplicaSets
+            | ResourceKind::StatefulSets
+            | ResourceKind::Jobs
+            | ResourceKind::CronJobs => &["list"],
             ResourceKind::RulesReview => &["create"],
             ResourceKind::Lease => &["get", "create", "update"],
             ResourceKind::IpamClaimStatus => &["patch"],
@@ -189,7 +214,13 @@ impl ObjectRef {
             ResourceKind::Namespace => Namespace::url_path(&(), None),
             ResourceKind::Lease => Lease::url_path(&(), namespace),
             ResourceKind::Event | ResourceKind::PodEvents => Event::url_path(&(), namespace),
+            ResourceKind::ConfigMap => ConfigMap::url_path(&(), namespace),
             ResourceKind::DaemonSets => DaemonSet::url_path(&(), None),
+            ResourceKind::Deployments => Deployment::url_path(&(), None),
+            ResourceKind::ReplicaSets => ReplicaSet::url_path(&(), None),
+            ResourceKind::StatefulSets => StatefulSet::url_path(&(), None),
+            ResourceKind::Jobs => Job::url_path(&(), None),
+            ResourceKind::CronJobs => CronJob::url_path(&(), None),
             ResourceKind::RulesReview => SelfSubjectRulesReview::url_path(&(), None),
             ResourceKind::Version => "/version".to_owned(),
             kind @ (ResourceKind::NetworkDefinition
@@ -233,7 +264,13 @@ impl fmt::Display for ObjectRef {
             ResourceKind::Event => "Event",
             ResourceKind::NetworkDefinition => "NetworkAttachmentDefinition",
             ResourceKind::NetworkDefinitions => return f.write_str("the list of NetworkAttachmentDefinitions"),
+            ResourceKind::ConfigMap => "ConfigMap",
             ResourceKind::DaemonSets => return f.write_str("the list of DaemonSets"),
+            ResourceKind::Deployments => return f.write_str("the list of Deployments"),
+            ResourceKind::ReplicaSets => return f.write_str("the list of ReplicaSets"),
+            ResourceKind::StatefulSets => return f.write_str("the list of StatefulSets"),
+            ResourceKind::Jobs => return f.write_str("the list of Jobs"),
+            ResourceKind::CronJobs => return f.write_str("the list of CronJobs"),
             ResourceKind::RulesReview => return f.write_str("the review of its own rights"),
             ResourceKind::Version => return f.write_str("its version"),
             ResourceKind::PodEvents if self.name.is_empty() => return f.write_str("the list of events"),

@@ -10,6 +10,7 @@ use serde::de::{DeserializeOwned, IgnoredAny};
 use super::error::{ClusterError, ResponseProblem};
 use super::event::EventError;
 use super::inventory::DefinitionSpec;
+use super::node::{NodeSpec, NodeState};
 use super::object::{ObjectRef, ResourceKind};
 use crate::ipam::claim::{Claim, ClaimStatus};
 use crate::ipam::machine::{Instance, Migration};
@@ -85,7 +86,7 @@ type Unread = Option<IgnoredAny>;
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Metadata {
+pub(super) struct Metadata {
     #[serde(default)]
     namespace: String,
     name: String,
@@ -241,6 +242,12 @@ impl ApiResponse<'_> {
     pub(super) fn network_config(&self, object: &ObjectRef) -> Result<Option<String>, ClusterError> {
         let found = self.typed::<Option<DefinitionSpec>, Unread>(object, "NetworkAttachmentDefinition")?;
         Ok(found.spec.and_then(|spec| spec.config))
+    }
+
+    /// What a node is to be, and what it is.
+    pub(super) fn node(&self, object: &ObjectRef) -> Result<(NodeSpec, NodeState), ClusterError> {
+        let TypedObject { spec, status, .. } = self.typed::<Option<NodeSpec>, Option<NodeState>>(object, "Node")?;
+        Ok((spec.unwrap_or_default(), status.unwrap_or_default()))
     }
 
     /// A page of the list of pods, and the token for the next page.

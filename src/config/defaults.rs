@@ -105,7 +105,7 @@ pub fn read_document(file: &Path) -> io::Result<Map<String, Value>> {
 }
 
 /// Reads a file of a config. Refuses a pipe or a device, which might never end.
-pub(super) fn read_bounded(path: &Path) -> io::Result<Vec<u8>> {
+pub fn read_bounded(path: &Path) -> io::Result<Vec<u8>> {
     if !path.metadata()?.is_file() {
         return Err(io::Error::other("it is not a regular file"));
     }

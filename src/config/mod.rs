@@ -26,7 +26,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-pub use self::defaults::{DEFAULTS_VARIABLE, defaults_file, read_defaults, read_document};
+pub use self::defaults::{DEFAULTS_VARIABLE, defaults_file, read_bounded, read_defaults, read_document};
 pub use self::diagnostics::{ConfigErrors, ConfigWarning};
 pub use self::foreign::ForeignKey;
 pub use self::load::{

@@ -2,9 +2,11 @@
 
 use std::net::IpAddr;
 
+use jiff::SignedDuration;
+
 use super::{Error, Full};
 use crate::cause::chain;
-use crate::ipam::lease::{Holder, UnreadableValue};
+use crate::ipam::lease::{Holder, ManualReservation, UnreadableValue};
 use crate::ipam::name::AttachmentId;
 use crate::ipam::refusal::{Refusal, list};
 use crate::ipam::reservation::{Owner, OwnerKind};
@@ -73,6 +75,7 @@ fn of_refusal(refusal: &Refusal) -> String {
         Refusal::Held { ip, why, .. } if let InUseReason::ReservedForOwner(_, owner) = &**why => {
             until_released(*ip, owner)
         }
+        Refusal::Held { ip, why, .. } if let InUseReason::ReservedByHand(_, manual) = &**why => by_hand(*ip, manual),
         Refusal::Held { ip, why, .. } if let Some(cure) = of_cluster(*ip, why) => cure,
         Refusal::OwnerUnproven { .. } => {
             "a pod gets its owner's address once the API server has that owner with the UID in the pod's \
@@ -142,6 +145,7 @@ fn of_refusal(refusal: &Refusal) -> String {
         Refusal::Recovering { .. } => RECOVERING.to_owned(),
         Refusal::Claim(error) => error.details(),
         Refusal::Reserved { ip, owner, .. } => until_released(*ip, owner),
+        Refusal::ReservedByHand { ip, manual } => by_hand(*ip, manual),
         Refusal::Exhausted { counts, .. } => {
             let of_host_local = counts.host_local.as_ref().map(|files| {
                 let folder = files.folder.display();
@@ -230,6 +234,18 @@ fn until_released(ip: IpAddr, owner: &Owner) -> String {
         _ => "its owner is gone and a sweep has seen that, or when its time to live ends".to_owned(),
     };
     format!("it becomes free when {end}; `kube-ipam release {ip} --yes` frees it now")
+}
+
+/// What to do about an address that is reserved by hand for nobody or somebody else.
+fn by_hand(ip: IpAddr, manual: &ManualReservation) -> String {
+    let end = manual
+        .ttl
+        .and_then(|seconds| manual.at.checked_add(SignedDuration::from_secs(i64::try_from(seconds).ok()?)).ok());
+    let end = end.map(|end| format!(", or wait until {end:.0}, when its time is over")).unwrap_or_default();
+    format!(
+        "request another address{end}; `kube-ipam move {ip} --for OBJECT` gives the reservation to somebody else, and \
+         `kube-ipam release {ip}` ends it"
+    )
 }
 
 #[cfg(test)]

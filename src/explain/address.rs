@@ -7,8 +7,8 @@ use jiff::Timestamp;
 use super::record::RecordView;
 use super::report::Agreement;
 use super::{
-    Before, Commands, Explanation, Fact, NetworkView, NextAdd, PodAnswer, Remedy, State, Text, Topic, free, held,
-    unheld,
+    Before, Commands, Explanation, Fact, NetworkView, NextAdd, NodeAnswer, PodAnswer, Remedy, State, Text, Topic, free,
+    held, unheld,
 };
 use crate::cause::chain;
 use crate::ipam::lease::{Attachment, Lease, LeaseState, Stored, UnreadableValue};
@@ -29,6 +29,8 @@ pub struct AddressFacts<'a> {
     pub networks: Vec<&'a NetworkView>,
     /// What the API server says about the pods of its holders.
     pub pods: Vec<PodAnswer>,
+    /// What the API server says about the nodes of those holders whose pods it has.
+    pub nodes: Vec<NodeAnswer>,
     /// Whether its owner exists, according to the API server; `None` without an owner.
     pub owner_exists: Option<Result<bool, String>>,
     /// What this node has recorded of its holders. Other nodes' holders are not in it.

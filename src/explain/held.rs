@@ -2,10 +2,11 @@
 
 use super::address::{AddressFacts, Parts};
 use super::asked::Asked;
+use super::node;
 use super::report::{Agreement, Verdict};
 use super::standing::{Standing, ended};
 use super::text::duration;
-use super::{Fact, Remedy, Text, Topic};
+use super::{Fact, Remedy, Text, Topic, by_hand};
 use crate::cause::chain;
 use crate::ipam::lease::{AllocationKind, Attachment, Holder, Lease, OnRelease, Stored};
 use crate::ipam::name::AttachmentId;
@@ -27,14 +28,16 @@ pub(super) fn held(facts: &AddressFacts<'_>, lease: &Lease) -> Parts {
         facts.attachments.iter().filter_map(|(id, found)| oddity(facts, id, found.as_ref())).collect();
     let mut details = Vec::new();
     for Judged { holder, standing, .. } in &judged {
-        details.push(Fact::stored(Topic::Holder, describe(holder)));
+        details.push(Fact::stored(Topic::Holder, holder.in_full()));
         details.push(standing.fact(holder));
+        details.extend(node::fact(facts, holder));
         details
             .extend(facts.records.iter().filter(|record| record.id == holder.id).map(|record| record.fact(facts.ip)));
     }
     details.push(decision(lease, &judged));
     details
         .extend(lease.owner.as_ref().map(|owner| Fact::stored(Topic::Owner, format!("{owner} (UID {})", owner.uid))));
+    details.extend(lease.manual.iter().flat_map(|manual| by_hand::said(lease, manual, facts)));
     details.push(Fact::stored(Topic::Release, on_release(lease)));
     if let Some(seen) = &lease.seen_gone {
         details.push(Fact::stored(Topic::Pod, Text::new("an ADD that found no free address saw it gone ").at(seen.at)));
@@ -76,6 +79,10 @@ fn headline(facts: &AddressFacts<'_>, lease: &Lease, judged: &[Judged<'_>]) -> T
     let text = Text::new(held + &others + " ").lasting(lease.since);
     match judged {
         [Judged { standing: Standing::Gone(reason), .. }] => text.then(format!(", but that pod {}.", ended(reason))),
+        [Judged { holder, .. }] => match node::headline(facts, holder) {
+            Some(lost) => text.join(lost),
+            None => text.then("."),
+        },
         _ => text.then("."),
     }
 }
@@ -113,20 +120,6 @@ pub(super) fn name(holder: &Holder) -> String {
         Some(pod) => format!("pod {pod}"),
         None => format!("container {}", holder.id.container),
     }
-}
-
-/// The holder in full.
-pub(super) fn describe(holder: &Holder) -> String {
-    let AttachmentId { node, container, ifname, network } = &holder.id;
-    let mut parts = Vec::new();
-    if let Some(pod) = holder.pod.label() {
-        let uid = holder.pod.uid.as_ref().map(|uid| format!(" (UID {uid})")).unwrap_or_default();
-        parts.push(format!("pod {pod}{uid}"));
-    }
-    parts.extend(holder.workload.as_ref().map(|workload| format!("of {workload}")));
-    parts.push(format!("interface {ifname}, container {container}, node {node}, network {network}"));
-    parts.extend(holder.cluster.as_ref().map(|cluster| format!("cluster {cluster}")));
-    parts.join(", ")
 }
 
 /// How the address was selected: as the lease says, and for a requested one as the pod's annotations say now.
@@ -178,6 +171,7 @@ fn on_release(lease: &Lease) -> String {
         OnRelease::Forget => "when it is released, it is free at once".to_owned(),
         OnRelease::Rest(seconds) => format!("when it is released, it is in cooldown for {}", duration(seconds)),
         OnRelease::Last => "when it is released, it is drawn at random only when nothing else is free".to_owned(),
+        OnRelease::Keep(_) if lease.manual.is_some() => "when it is released, it stays reserved by hand".to_owned(),
         OnRelease::Keep(None) => format!("when it is released, it stays reserved for {} while that exists", owner()),
         OnRelease::Keep(Some(seconds)) => {
             format!("when it is released, it stays reserved for {} for {}", owner(), duration(seconds))
@@ -208,6 +202,11 @@ fn remedies(facts: &AddressFacts<'_>, judged: &[Judged<'_>], is_odd: bool) -> Ve
     }
     for Judged { holder, standing, asked } in judged {
         let Standing::Alive(state) = standing else { continue };
+        let of_lost_node = node::remedies(facts, holder, &state.pod);
+        if !of_lost_node.is_empty() {
+            remedies.extend(of_lost_node);
+            continue;
+        }
         match asked {
             Some(Asked::Other(_)) => remedies.push(delete(
                 facts,

@@ -109,9 +109,22 @@ impl NetworkView {
 impl RangeView {
     fn from_store(defined: &DefinedRange) -> Self {
         let fixed = defined.fixed.as_deref().and_then(|fixed| fixed.parse().ok());
-        let range = Range { gateway: defined.gateway, fixed, ..Range::of_subnet(defined.subnet) };
+        let exclude =
+            defined.exclude.iter().flat_map(|spans| read(spans).iter().copied().collect::<Vec<_>>()).collect();
+        let range = Range { gateway: defined.gateway, fixed, exclude, ..Range::of_subnet(defined.subnet) };
         let pools = defined.pools.iter().map(|(name, spans)| (name.clone(), read(spans))).collect();
         Self::Stored { range: Box::new(range), random: read(&defined.dynamic), pools }
+    }
+
+    /// The spans of all its rules: between two of their ends, its rules say the same of every address.
+    pub(super) fn boundaries(&self) -> Vec<Span> {
+        match self {
+            Self::Configured(range) => range.boundaries().collect(),
+            Self::Stored { range, random, pools } => {
+                let pools = pools.values().flat_map(Spans::iter);
+                range.boundaries().chain(random.iter().chain(pools).copied()).collect()
+            }
+        }
     }
 
     /// The subnet with its gateway and windows.
@@ -167,7 +180,11 @@ fn stored(range: &Range, random: &Spans, pools: &BTreeMap<String, Spans>, ip: Ip
         Err(why) => why.to_string(),
         Ok(()) => "it is outside its random addresses, or excluded".to_owned(),
     };
-    let limits = ", unless `exclude` has it, which the definition in the store does not say".to_owned();
+    let limits = match range.exclude.as_slice() {
+        // An earlier version's definition does not say whether there are any.
+        [] => ", unless `exclude` has it, which the definition in the store does not say".to_owned(),
+        _ => String::new(),
+    };
     Rules { random: Err(why), request: range.assignable(ip).map_err(|why| why.to_string()), limits }
 }
 

@@ -3,12 +3,13 @@
 use std::fmt;
 use std::net::IpAddr;
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::ipam::refusal::list;
 
 /// The result of the next ADD of a container, as far as it can be told.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct NextAdd {
     /// What comes of it.
@@ -26,7 +27,7 @@ pub struct NextAdd {
 }
 
 /// What comes of an ADD.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Outcome {
     /// The container has its addresses already, and gets the same ones.

@@ -4,6 +4,7 @@ use std::net::IpAddr;
 
 use jiff::Timestamp;
 
+use super::event::{self, EventGroup};
 use super::report::{Agreement, Verdict};
 use super::standing::alive;
 use super::{Commands, Explanation, Fact, NextAdd, ObjectName, Remedy, State, Text, Topic};
@@ -34,22 +35,6 @@ pub struct PodFacts<'a> {
     pub commands: &'a Commands,
 }
 
-/// The reason of the event with which an ADD is refused.
-const REFUSED: &str = "AddressRefused";
-
-/// The reason of the kubelet's event about an ADD that failed.
-const NO_SANDBOX: &str = "FailedCreatePodSandBox";
-
-/// The component of our events.
-pub(super) const COMPONENT: &str = "kube-ipam";
-
-/// The last refusal among events: ours, or else the kubelet's.
-pub fn last_refusal(events: &[PodEvent]) -> Option<&PodEvent> {
-    let last = |is_one: &dyn Fn(&&PodEvent) -> bool| events.iter().filter(is_one).max_by_key(|event| event.last);
-    let ours = last(&|event| event.reason == REFUSED && event.component == COMPONENT);
-    ours.or_else(|| last(&|event| event.reason == NO_SANDBOX && event.message.contains(COMPONENT)))
-}
-
 /// How a refusal begins that names a full range.
 const FULL: &str = "no address is free in ";
 
@@ -69,14 +54,14 @@ pub fn address_in(text: &str) -> Option<IpAddr> {
 /// Explains a pod.
 pub fn explain_pod(facts: PodFacts<'_>) -> Explanation {
     let held: Vec<String> = facts.parts.iter().filter(|part| part.state == State::Held).map(held_text).collect();
-    let refusal = facts.events.as_ref().ok().and_then(|events| last_refusal(events));
+    let refusal = facts.events.as_ref().ok().and_then(|events| event::last_refusal(events));
     let waits = refusal.filter(|event| is_waiting(&facts, event, &held));
     let (state, headline) = headline(&facts, &held, waits);
     let mut details = Vec::new();
     details.push(pod_fact(&facts));
     details.extend(without_address(&facts));
     match &facts.events {
-        Ok(events) => details.extend(ours(events).map(event_fact)),
+        Ok(events) => details.extend(event::facts(events)),
         Err(why) => details.push(Fact::from_api(Topic::Event, format!("its events are not known: {why}"))),
     }
     let verdicts = facts.parts.iter().filter_map(|part| part.agreement.clone());
@@ -126,7 +111,8 @@ fn held_text(part: &Explanation) -> String {
 fn headline(facts: &PodFacts<'_>, held: &[String], waits: Option<&PodEvent>) -> (State, Text) {
     let name = &facts.name;
     if let Some(event) = waits {
-        let first = event.first.or(event.last).unwrap_or(facts.now);
+        let groups = facts.events.as_deref().map(event::groups).unwrap_or_default();
+        let first = groups.iter().find(|group| group.has(event)).and_then(EventGroup::first).unwrap_or(facts.now);
         return (State::Waiting, Text::new(format!("Pod {name} has waited for an address ")).lasting(first).then("."));
     }
     let has = format!("Pod {name} has {}", held.join(", "));
@@ -167,37 +153,6 @@ fn without_address(facts: &PodFacts<'_>) -> Option<Fact> {
         facts.interfaces.iter().map(String::as_str).filter(|ifname| !has.contains(ifname)).collect();
     let text = format!("the pod asks for {}, without an address in this store", without.join(", "));
     (!without.is_empty() && state_of(facts).is_some()).then(|| Fact::from_api(Topic::Request, text))
-}
-
-/// The events of this program, and the kubelet's about its refusals, the latest first.
-fn ours(events: &[PodEvent]) -> impl Iterator<Item = &PodEvent> {
-    /// The most events that are shown.
-    const SHOWN: usize = 5;
-    let is_ours = |event: &&PodEvent| {
-        event.component == COMPONENT || (event.reason == NO_SANDBOX && event.message.contains(COMPONENT))
-    };
-    let mut ours: Vec<&PodEvent> = events.iter().filter(is_ours).collect();
-    ours.sort_by_key(|event| std::cmp::Reverse(event.last));
-    ours.into_iter().take(SHOWN)
-}
-
-/// An event with its time and how often it occurred.
-fn event_fact(event: &PodEvent) -> Fact {
-    let text = Text::new(format!("{}, {}", event.reason, times(event.count)));
-    let text = match (event.first, event.last) {
-        (Some(first), Some(last)) if first != last => text.then(", first ").at(first).then(", last ").at(last),
-        (_, Some(last)) => text.then(", ").at(last),
-        _ => text,
-    };
-    Fact::from_api(Topic::Event, text.then(format!(": {}", event.message)))
-}
-
-/// How often an event occurred, in words.
-pub(super) fn times(count: u64) -> String {
-    match count {
-        1 => "once".to_owned(),
-        count => format!("{count} times"),
-    }
 }
 
 fn remedies(facts: &PodFacts<'_>, waits: Option<&PodEvent>) -> Vec<Remedy> {

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::net::IpAddr;
 
+use schemars::JsonSchema;
 use serde::{Serialize, Serializer};
 
 use super::{Before, Command, NextAdd, Text};
@@ -10,7 +11,7 @@ use crate::ipam::lease::Lease;
 use crate::ipam::name::Name;
 
 /// What is known of an address, a pod, a claim, a host or a subnet.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Explanation {
     /// What it is about.
@@ -20,10 +21,12 @@ pub struct Explanation {
     pub address: Option<IpAddr>,
     /// The routing domain of the address.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>")]
     pub vrf: Option<Name>,
     /// Its state.
     pub state: State,
     /// The answer in a sentence.
+    #[schemars(with = "String")]
     pub headline: Text,
     /// The details.
     pub facts: Vec<Fact>,
@@ -35,8 +38,9 @@ pub struct Explanation {
     pub next: Option<NextAdd>,
     /// What to do, most urgent first; empty if nothing has to be done.
     pub remedies: Vec<Remedy>,
-    /// The stored lease, if there is one that can be read.
+    /// The stored lease, if there is one that can be read. docs/design.md describes the values of the store.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<serde_json::Map<String, serde_json::Value>>")]
     pub lease: Option<Lease>,
     /// Who had the address before. Only for an address that was asked about.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -47,7 +51,7 @@ pub struct Explanation {
 }
 
 /// The state of the subject of an explanation.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum State {
     /// The address has a holder; the claim or the pod has an address.
@@ -75,13 +79,15 @@ pub enum State {
 }
 
 /// One thing that is known, or known to be unknown.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
 pub struct Fact {
     /// What it is about.
     pub topic: Topic,
     /// The fact.
+    #[schemars(with = "String")]
     pub text: Text,
     /// Who says so.
+    #[schemars(with = "String")]
     pub source: Source,
 }
 
@@ -103,7 +109,7 @@ impl Fact {
 }
 
 /// What a fact is about.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Topic {
     /// Who holds the address, or held it last.
@@ -126,6 +132,8 @@ pub enum Topic {
     Store,
     /// A pod, as the API server has it.
     Pod,
+    /// A node, as the API server has it.
+    Node,
     /// An IPAMClaim, as the API server has it.
     Claim,
     /// An event on a pod.
@@ -148,6 +156,7 @@ impl Topic {
             Self::Network => "network",
             Self::Store => "store",
             Self::Pod => "pod",
+            Self::Node => "node",
             Self::Claim => "claim",
             Self::Event => "event",
             Self::Record => "record",
@@ -185,7 +194,7 @@ impl Serialize for Source {
 }
 
 /// Whether the store and the API server agree.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
 pub struct Agreement {
     /// The verdict.
     pub verdict: Verdict,
@@ -195,7 +204,7 @@ pub struct Agreement {
 }
 
 /// Whether two sources agree.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Verdict {
     /// They do.
@@ -229,12 +238,14 @@ impl fmt::Display for Agreement {
 }
 
 /// Something to do.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
 pub struct Remedy {
     /// What it achieves, and when it is right.
+    #[schemars(with = "String")]
     pub text: Text,
     /// The command that does it, ready to paste.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>")]
     pub command: Option<Command>,
 }
 

@@ -2,6 +2,7 @@
 
 use super::{Fact, Text, Topic};
 use crate::ipam::lease::{Holder, PodRef};
+use crate::ipam::pod::Pod;
 use crate::ipam::takeover::{GoneReason, InUseReason, PodLookup, PodState, check_holder};
 
 /// The API server's answer about a pod; `Err` says why there is none.
@@ -11,6 +12,16 @@ pub struct PodAnswer {
     pub pod: PodRef,
     /// The answer.
     pub found: Result<PodLookup, String>,
+}
+
+impl PodAnswer {
+    /// The pod, if there is one of this name; it may be another one.
+    pub fn pod(&self) -> Option<&Pod> {
+        match &self.found {
+            Ok(PodLookup::Found(state)) => Some(&state.pod),
+            _ => None,
+        }
+    }
 }
 
 /// Whether a holder's pod still needs its addresses.

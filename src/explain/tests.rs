@@ -82,6 +82,7 @@ fn facts<'a>(
         attachments: vec![(id(), Some(attachment(&["10.1.0.18/24"])))],
         networks: networks.iter().collect(),
         pods: Vec::new(),
+        nodes: Vec::new(),
         owner_exists: None,
         records: Vec::new(),
         next: None,

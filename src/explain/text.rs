@@ -34,6 +34,13 @@ impl Text {
         self
     }
 
+    /// Adds another text.
+    #[must_use]
+    pub fn join(mut self, other: Self) -> Self {
+        self.0.extend(other.0);
+        self
+    }
+
     /// Adds a point in time.
     #[must_use]
     pub fn at(mut self, time: Timestamp) -> Self {

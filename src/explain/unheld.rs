@@ -1,13 +1,16 @@
 //! Explains an address that nobody holds, but that has a lease: reserved, in cooldown, or foreign.
 
 use super::address::{AddressFacts, Parts};
-use super::held::{describe, name};
+use super::held::name;
 use super::report::{Agreement, Verdict};
-use super::{Fact, Remedy, Text, Topic};
+use super::{Fact, Remedy, Text, Topic, by_hand};
 use crate::ipam::lease::Lease;
 
 /// Explains an address that is reserved for an owner.
 pub(super) fn reserved(facts: &AddressFacts<'_>, lease: &Lease) -> Parts {
+    if let Some(manual) = &lease.manual {
+        return by_hand::reserved(facts, lease, manual);
+    }
     let owner = lease.owner.as_ref().map_or_else(|| "an owner that it does not name".to_owned(), ToString::to_string);
     let unused = lease.unused.unwrap_or(lease.since);
     let headline =
@@ -52,8 +55,8 @@ fn owner_fact(owner: &str, exists: &Result<bool, String>) -> Fact {
     Fact::from_api(Topic::Owner, text)
 }
 
-fn last_holders(lease: &Lease) -> impl Iterator<Item = Fact> {
-    lease.holders.iter().map(|holder| Fact::stored(Topic::Holder, format!("last held by {}", describe(holder))))
+pub(super) fn last_holders(lease: &Lease) -> impl Iterator<Item = Fact> {
+    lease.holders.iter().map(|holder| Fact::stored(Topic::Holder, format!("last held by {}", holder.in_full())))
 }
 
 /// Explains an address in cooldown.

@@ -2,7 +2,8 @@
 
 use std::net::IpAddr;
 
-use super::pod::{COMPONENT, address_in, times};
+use super::event::{COMPONENT, times};
+use super::pod::address_in;
 use super::{Fact, Text, Topic};
 use crate::ipam::pod::PodEvent;
 

@@ -32,6 +32,11 @@ impl DefaultsBuilder {
         Ok(Self { source: source.to_owned(), object, secret: EtcdSecret::default() })
     }
 
+    /// The defaults to complete, from elsewhere than a file.
+    pub(super) fn from_object(object: Map<String, Value>) -> Self {
+        Self { source: PathBuf::new(), object, secret: EtcdSecret::default() }
+    }
+
     /// Sets the node's name and its former names, from the file that these defaults replace. The node keeps what it
     /// holds under a former name.
     pub(super) fn node(&mut self, node: &Name, earlier: &NodeNames) {
@@ -110,6 +115,11 @@ impl DefaultsBuilder {
         text
     }
 
+    /// The defaults as far as they are complete.
+    pub(super) fn into_object(self) -> Map<String, Value> {
+        self.object
+    }
+
     /// The files of the credentials.
     pub(super) fn into_secret(self) -> EtcdSecret {
         self.secret
@@ -130,7 +140,7 @@ impl NodeNames {
         Self { current: named.current.or_else(|| host.cloned()), ..named }
     }
 
-    fn of(object: &Map<String, Value>) -> Self {
+    pub(super) fn of(object: &Map<String, Value>) -> Self {
         let name = |value: &Value| Name::new(value.as_str()?).ok();
         let values = |key: &'static str| {
             object.iter().filter(move |(name, _)| name.eq_ignore_ascii_case(key)).map(|(_, value)| value)
@@ -143,12 +153,21 @@ impl NodeNames {
 
 /// The cluster in the node's file; `None` if it has none or can't be read.
 pub(super) fn cluster_in(file: &Path) -> Option<Name> {
-    Name::new(read(file)?.get("cluster")?.as_str()?).ok()
+    cluster_of(&read(file)?)
 }
 
-/// The labels in the node's file. Invalid ones are ignored: no installer wrote them.
+/// The cluster that the defaults name.
+pub(super) fn cluster_of(object: &Map<String, Value>) -> Option<Name> {
+    Name::new(object.get("cluster")?.as_str()?).ok()
+}
+
+/// The labels in the node's file.
 fn labels_in(file: &Path) -> Option<Labels> {
-    let object = read(file)?;
+    labels_of(&read(file)?)
+}
+
+/// The labels in the defaults. Invalid ones are ignored: no installer wrote them.
+pub(super) fn labels_of(object: &Map<String, Value>) -> Option<Labels> {
     let mut labels = Labels::default();
     for (key, value) in object.get(LABELS)?.as_object()? {
         labels.insert(key, value.as_str()?).ok()?;
@@ -161,18 +180,18 @@ fn read(file: &Path) -> Option<Map<String, Value>> {
 }
 
 /// The object `etcdConfig`. Its case is ignored.
-fn etcd(object: &mut Map<String, Value>) -> Option<&mut Map<String, Value>> {
+pub(super) fn etcd(object: &mut Map<String, Value>) -> Option<&mut Map<String, Value>> {
     let mut objects = object.iter_mut().filter(|(key, _)| key.eq_ignore_ascii_case("etcdConfig"));
     objects.find_map(|(_, value)| value.as_object_mut())
 }
 
 /// Whether a key has a value. As everywhere in a config, case is ignored, and an empty text is no value.
-fn is_set(object: &Map<String, Value>, key: &str) -> bool {
+pub(super) fn is_set(object: &Map<String, Value>, key: &str) -> bool {
     let mut values = object.iter().filter(|(name, _)| name.eq_ignore_ascii_case(key));
     values.any(|(_, value)| !value.is_null() && value.as_str() != Some(""))
 }
 
-fn set(object: &mut Map<String, Value>, key: &str, value: &str) {
+pub(super) fn set(object: &mut Map<String, Value>, key: &str, value: &str) {
     if !is_set(object, key) {
         // An empty value in another case would count as a second value of the same key.
         object.retain(|name, _| !name.eq_ignore_ascii_case(key));

@@ -43,6 +43,11 @@ impl EtcdSecret {
         Ok(Self { files, username })
     }
 
+    /// All keys of `etcdConfig` that a Secret may set.
+    pub(super) fn all_keys() -> impl Iterator<Item = &'static str> {
+        ENTRIES.into_iter().map(|(_, key)| key).chain([USERNAME])
+    }
+
     /// The files for the node, by name.
     pub(super) fn files(self) -> Vec<(&'static str, Vec<u8>)> {
         self.files

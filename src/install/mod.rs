@@ -16,6 +16,7 @@
 //!
 //! Both folders must be mounted at the same paths as on the node, because the files refer to each other by path.
 
+mod comparison;
 mod defaults;
 mod error;
 mod etcd;
@@ -31,6 +32,7 @@ use std::fs::{self, File, OpenOptions};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
+pub use self::comparison::{Difference, DifferingKey, differing_keys};
 use self::defaults::{DefaultsBuilder, NodeNames};
 pub use self::error::InstallError;
 use self::etcd::EtcdSecret;

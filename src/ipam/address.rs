@@ -3,6 +3,7 @@
 //! Everything that compares, counts or walks addresses does it on `u128` and inclusive spans; nothing ever enumerates
 //! hosts, so a `::/0` costs what a `/30` costs. The order of addresses is written down once, in [`sortable`].
 
+mod segments;
 mod span;
 mod spans;
 #[cfg(test)]
@@ -11,6 +12,7 @@ mod tests;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+pub use self::segments::{SpanIndex, divide};
 pub use self::span::{Span, SpanError, parse_interface, parse_net};
 pub use self::spans::Spans;
 

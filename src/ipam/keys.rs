@@ -8,6 +8,7 @@
 //! id/<vrf>/<cluster>/<namespace>/<kind>/<name>/<network>/<ifname>
 //!                                                  the last addresses of a stable identity; - for no cluster, and for the
 //!                                                  interface of a claim
+//! use/<vrf>/<network>                              daily samples of a network's usage; no decision reads them
 //! recovery/current                                 a recovery in progress: no node assigns addresses
 //! recovery/nodes/<node>                            a node that has written back its attachments
 //! recovery/last                                    the last recovery that ended
@@ -146,6 +147,24 @@ pub fn read_definition(key: &Key) -> Option<(Name, Name)> {
     let mut parts = key.as_str().strip_prefix("net/")?.split('/');
     let (vrf, network, digest) = (parts.next()?, parts.next()?, parts.next()?);
     let whole = parts.next().is_none() && !digest.is_empty();
+    whole.then_some((Name::new(vrf).ok()?, Name::new(network).ok()?))
+}
+
+/// The daily samples of a network's usage.
+pub fn usage_history(vrf: &Name, network: &Name) -> Key {
+    Key::new(format!("use/{vrf}/{network}"))
+}
+
+/// The samples of all networks.
+pub fn all_usage_histories() -> KeySpan {
+    KeySpan::prefix("use/")
+}
+
+/// The vrf and the network of such a key.
+pub fn read_usage_history(key: &Key) -> Option<(Name, Name)> {
+    let mut parts = key.as_str().strip_prefix("use/")?.split('/');
+    let (vrf, network) = (parts.next()?, parts.next()?);
+    let whole = parts.next().is_none();
     whole.then_some((Name::new(vrf).ok()?, Name::new(network).ok()?))
 }
 

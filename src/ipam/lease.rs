@@ -8,6 +8,8 @@ mod attachment;
 mod definition;
 mod foreign;
 mod holder;
+mod manual;
+mod open_to;
 mod stored;
 #[cfg(test)]
 mod tests;
@@ -15,6 +17,7 @@ mod tests;
 use std::collections::BTreeSet;
 
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -24,6 +27,10 @@ pub use self::attachment::{Assigned, Attachment, Written};
 pub use self::definition::{DefinedRange, Definition};
 pub use self::foreign::{Foreign, LAST_HOLDER_ANSWERS};
 pub use self::holder::{Began, Holder, PodRef, describe};
+pub use self::manual::{
+    Beneficiary, BeneficiaryError, BeneficiaryKind, MAX_REMARK, ManualReservation, Remark, RemarkError,
+};
+pub use self::open_to::OpenTo;
 pub use self::stored::{Stored, UnreadableValue};
 use super::cluster::ClusterIdentity;
 use super::name::AttachmentId;
@@ -47,7 +54,7 @@ fn is_default<T: Default + PartialEq>(value: &T) -> bool {
 }
 
 /// How an address was selected.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum AllocationKind {
     /// At random.
@@ -58,9 +65,20 @@ pub enum AllocationKind {
     Sticky,
 }
 
+impl AllocationKind {
+    /// The kind as a word, for tables.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Dynamic => "random",
+            Self::Fixed => "fixed",
+            Self::Sticky => "sticky",
+        }
+    }
+}
+
 /// What happens to an address when its last holder releases it. The ADD decides it, because a DEL may come with a
 /// config that no longer says so.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum OnRelease {
     /// Its lease is deleted: the address is never selected at random, or there is no cooldown.
@@ -74,9 +92,10 @@ pub enum OnRelease {
 }
 
 /// The cooldown of a released address.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Rest {
     /// When it was released.
+    #[schemars(with = "String")]
     pub released: Timestamp,
     /// The length of the cooldown, in seconds.
     pub seconds: u64,
@@ -109,16 +128,18 @@ pub struct RestEntry {
 }
 
 /// The lease of one address, stored under `ip/…`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Lease {
     /// [`VERSION`].
+    #[schemars(description = "The version of the stored lease.")]
     pub v: u32,
     /// How the address was selected.
     pub kind: AllocationKind,
     /// Its holders. In cooldown, the last ones.
     pub holders: Vec<Holder>,
     /// When it was assigned; for a foreign host, its first answer.
+    #[schemars(with = "String")]
     pub since: Timestamp,
     /// What happens to it on release.
     pub on_release: OnRelease,
@@ -134,6 +155,7 @@ pub struct Lease {
     pub held_for: Option<Owner>,
     /// Set while it is reserved without a holder: the end of its use.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>")]
     pub unused: Option<Timestamp>,
     /// When an ADD that found no free address first saw that its holder's pod is gone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -148,6 +170,9 @@ pub struct Lease {
     /// The host that uses the address, while it has no holder in the store.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub foreign: Option<Foreign>,
+    /// What the operator said of an address that is reserved by hand, whether a pod holds it or not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub manual: Option<ManualReservation>,
     /// Fields of newer versions.
     #[serde(flatten)]
     pub unknown: Unknown,
@@ -155,11 +180,12 @@ pub struct Lease {
 
 /// The first of two checks that find a holder's pod gone. It names the pod, so that it does not apply to a later
 /// holder: an older version keeps the field without reading it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct SeenGone {
     /// The UID of that pod.
     pub uid: String,
     /// The time of the check.
+    #[schemars(with = "String")]
     pub at: Timestamp,
 }
 
@@ -208,6 +234,7 @@ impl Lease {
             sighted: Vec::new(),
             former_pods: Vec::new(),
             foreign: None,
+            manual: None,
             unknown: Unknown::new(),
         }
     }
@@ -220,6 +247,11 @@ impl Lease {
             (None, None) if self.foreign().is_some() => LeaseState::Foreign,
             (None, None) => LeaseState::Held,
         }
+    }
+
+    /// Since when the address is in its state: assigned, released, or first seen in use by a host.
+    pub fn state_since(&self) -> Timestamp {
+        self.rest.as_ref().map(|rest| rest.released).or(self.unused).unwrap_or(self.since)
     }
 
     /// Whether the address has a holder: it is not in cooldown, only reserved, or foreign.
@@ -269,6 +301,9 @@ impl Lease {
     /// Whether its reservation has expired. An end of use in the future (a wrong clock) counts as now. Whether its
     /// owner still exists is a different question.
     pub fn is_over(&self, now: Timestamp) -> bool {
+        if let Some(is_over) = self.has_manual_ended(now) {
+            return is_over && self.unused.is_some();
+        }
         let (Some(unused), OnRelease::Keep(Some(seconds))) = (self.unused, self.on_release) else { return false };
         has_lasted(self.counts_from(unused, now), seconds, now)
     }
@@ -298,7 +333,7 @@ impl Lease {
     /// the same name.
     pub fn is_over_for(&self, owner: Option<&Owner>, now: Timestamp) -> bool {
         let is_replaced = self.owner.as_ref().zip(owner).is_some_and(|(former, owner)| owner.replaces(former));
-        self.is_over(now) || self.unused.is_some() && is_replaced
+        self.is_over(now) || self.unused.is_some() && is_replaced && self.manual.is_none()
     }
 
     /// When one of its times starts to age (see [`is_ahead`]).
@@ -312,7 +347,8 @@ impl Lease {
         let released = self.rest.as_ref().map(|rest| rest.released);
         let seen_gone = self.seen_gone.as_ref().map(|seen| seen.at);
         let answered = self.foreign.as_ref().map(|foreign| foreign.answered);
-        let times = [Some(self.since), released, self.unused, seen_gone, answered];
+        let reserved = self.manual.as_ref().map(|manual| manual.at);
+        let times = [Some(self.since), released, self.unused, seen_gone, answered, reserved];
         let times = BTreeSet::from_iter(times.into_iter().flatten());
         let sighted: Vec<Sighting> = times.into_iter().flat_map(|time| with_sight(time, &self.sighted, now)).collect();
         let is_known = sighted.iter().all(|sighting| self.sighted.contains(sighting));
@@ -332,6 +368,9 @@ impl Lease {
 
     /// When its unused reservation expires; `None` if it lasts as long as its owner, or if it is in use.
     pub fn reserved_until(&self, now: Timestamp) -> Option<Timestamp> {
+        if self.manual.is_some() {
+            return self.manual_until(now).filter(|_| self.unused.is_some());
+        }
         let (Some(unused), OnRelease::Keep(Some(seconds))) = (self.unused, self.on_release) else { return None };
         after(self.counts_from(unused, now), seconds)
     }

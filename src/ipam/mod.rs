@@ -1,6 +1,7 @@
 //! The pure core: no I/O, no clock, no async. What an interface is to have, and which transaction gives it.
 
 pub mod address;
+pub mod address_map;
 pub mod claim;
 pub mod cluster;
 pub mod decide;
@@ -12,6 +13,7 @@ pub mod machine;
 pub mod name;
 pub(crate) mod near_miss;
 pub mod node_selector;
+pub mod node_status;
 pub mod pod;
 pub mod pool;
 pub mod range;
@@ -22,4 +24,5 @@ pub mod reservation;
 pub mod seed;
 pub mod sweep;
 pub mod takeover;
+pub mod transition;
 pub mod usage;

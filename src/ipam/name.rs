@@ -5,6 +5,7 @@
 
 use std::fmt;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// Why a text is not a name.
@@ -72,7 +73,7 @@ pub(super) use checked_text;
 
 /// A container ID, or the name of a network, a node or a vrf: `^[a-zA-Z0-9][a-zA-Z0-9_.\-]*$` (CNI spec 1.1, section 1,
 /// and its CNI_CONTAINERID), at most [`MAX_NAME`] bytes.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(try_from = "String", into = "String")]
 pub struct Name(String);
 
@@ -102,7 +103,7 @@ impl Name {
 checked_text!(Name, NameError);
 
 /// The name of a network interface in CNI_IFNAME (CNI spec 1.1, section 2; Linux: 15 bytes and a zero).
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(try_from = "String", into = "String")]
 pub struct IfName(String);
 
@@ -129,7 +130,7 @@ pub fn is_object_name(text: &str) -> bool {
 }
 
 /// The four names that identify an attachment: one interface of one container on one network, on one node.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 pub struct AttachmentId {
     /// The node's name at the time of its ADD.
     pub node: Name,

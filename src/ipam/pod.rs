@@ -5,6 +5,7 @@ mod workload;
 
 use std::collections::BTreeMap;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use self::event::PodEvent;
@@ -36,7 +37,7 @@ pub struct Pod {
 }
 
 /// The controlling ownerReference of a pod. The pod's author writes it, so it proves nothing by itself.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Controller {
     /// Its API group, such as `apps`; empty for the core group.
     pub group: String,

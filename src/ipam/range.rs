@@ -148,6 +148,16 @@ impl Range {
         self.pools.iter().find(|part| part.addresses.contains(ip)).map(|part| &part.pool)
     }
 
+    /// The spans of all its rules: between two of their ends, [`Range::assignable`] and [`Range::random`] say the same
+    /// of every address.
+    pub fn boundaries(&self) -> impl Iterator<Item = Span> {
+        let special = spans_of(&SPECIAL).chain(spans_of(&LINK_LOCAL)).map(|(span, _)| span);
+        let pools = self.pools.iter().flat_map(|part| part.addresses.iter().copied());
+        let windows = [Span::of_net(self.subnet), usable(self.subnet), self.window].into_iter().chain(self.fixed);
+        let gateway = self.gateway.map(Span::single);
+        special.chain(pools).chain(windows).chain(gateway).chain(self.exclude.iter().copied())
+    }
+
     /// The addresses that are never assigned: the gateway, excluded and special addresses.
     fn nobodys(&self) -> impl Iterator<Item = Span> {
         let special = spans_of(&SPECIAL).map(|(span, _)| span);

@@ -16,7 +16,7 @@ pub use self::counts::{Counts, HostLocalFiles};
 pub use self::not_held::NotHeldReason;
 use super::address::SpanError;
 use super::claim::ClaimError;
-use super::lease::{Foreign, Holder, UnreadableValue};
+use super::lease::{Foreign, Holder, ManualReservation, UnreadableValue};
 use super::name::{AttachmentId, IfName, Name, NameError};
 use super::node_selector::NodeMismatch;
 use super::range::NotAssignable;
@@ -189,7 +189,7 @@ pub enum Refusal {
         since: Timestamp,
     },
     /// Nobody holds the address, but it was released recently or is reserved, and a host uses it.
-    #[error("can't use {ip} yet: {mac} answers for it on {ifname}, though its last holder has released it")]
+    #[error("can't use {ip} yet: {mac} answers for it on {ifname}, though no lease says that it is in use")]
     StillAnswers {
         /// The address.
         ip: IpAddr,
@@ -241,6 +241,14 @@ pub enum Refusal {
         owner: Box<Owner>,
         /// The end of its use.
         since: Timestamp,
+    },
+    /// A requested address is reserved by hand, and not for the requesting pod.
+    #[error("{ip} is {manual}")]
+    ReservedByHand {
+        /// The address.
+        ip: IpAddr,
+        /// What the operator said of it.
+        manual: Box<ManualReservation>,
     },
     /// Another pod of the owner holds an address, and this ADD would assign a second one.
     #[error("{owner} has {ip}, held by {holder}, since {since:.0}; node {node} would assign another one; {why}")]

@@ -12,6 +12,7 @@
 use std::fmt;
 use std::net::IpAddr;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::lease::{Holder, Unknown, VERSION};
@@ -20,7 +21,7 @@ use super::pod::{Controller, Pod, Workload};
 use crate::cause::Cause;
 
 /// The kind of object that an owner is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 pub enum OwnerKind {
     /// A StatefulSet (apps), for one of its pods.
     StatefulSet,
@@ -63,7 +64,7 @@ impl OwnerKind {
 }
 
 /// A stable identity: an API object that keeps an address while it exists.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Owner {
     /// Its kind.
     pub kind: OwnerKind,
@@ -100,6 +101,18 @@ impl Owner {
         let (namespace, name) = (Name::new(holder.pod.namespace.as_deref()?).ok()?, Name::new(name.as_str()).ok()?);
         let (kind, cluster) = (OwnerKind::VirtualMachineInstance, holder.cluster.clone());
         Some(Self { kind, cluster, namespace, name, uid: uid.clone(), pod: None })
+    }
+
+    /// The StatefulSet of which a holder's pod is one, according to the pod. The API server must confirm it.
+    pub fn stateful_set_of(holder: &Holder) -> Option<Self> {
+        let Controller { group, kind, name, uid } = holder.controller.as_ref()?;
+        // The workload is that of a StatefulSet only if the pod's name fits.
+        let is_one = (group.as_str(), kind.as_str()) == ("apps", OwnerKind::StatefulSet.as_str())
+            && holder.workload.as_deref() == Some(format!("StatefulSet {name}").as_str());
+        let names = [holder.pod.namespace.as_deref()?, name.as_str(), holder.pod.name.as_deref()?].map(Name::new);
+        let [Ok(namespace), Ok(name), Ok(pod)] = names else { return None };
+        let (kind, cluster, uid) = (OwnerKind::StatefulSet, holder.cluster.clone(), uid.clone());
+        is_one.then_some(Self { kind, cluster, namespace, name, uid, pod: Some(pod) })
     }
 
     /// The VirtualMachine of this instance, if it has one: that object remains while the machine is stopped. KubeVirt

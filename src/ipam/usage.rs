@@ -10,12 +10,20 @@
 //! zone, so the capacity of a subnet is the union of all definitions. A range that was made smaller therefore counts
 //! with its old size until the old definition is removed from the store.
 
+mod history;
+mod runs;
+
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::net::IpAddr;
 
 use ipnet::IpNet;
+use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::{Serialize, Serializer};
+
+pub use self::history::{Trend, UsageHistory, UsageSample};
+pub use self::runs::FreeRuns;
 
 use super::address::{Span, Spans};
 use super::lease::{AllocationKind, Definition, Lease, LeaseState, Stored};
@@ -53,14 +61,30 @@ impl Serialize for RangePart {
     }
 }
 
+impl JsonSchema for RangePart {
+    fn schema_name() -> Cow<'static, str> {
+        "RangePart".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        schemars::json_schema!({
+            "description": "A part of a subnet, by how its addresses are selected: random ones (dynamic), those of the window \
+                of fixed addresses (fixed), those of a named pool (pool NAME), or outside all of these (other).",
+            "type": "string",
+            "pattern": "^(dynamic|fixed|other|pool .+)$"
+        })
+    }
+}
+
 /// A part of a network, as it is counted.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, JsonSchema)]
 pub struct RangeKey {
     /// The routing domain.
     pub vrf: Name,
     /// The network. For an address, that of its holder.
     pub network: Name,
     /// The subnet, if a stored definition of the network has one with the address.
+    #[schemars(with = "Option<String>")]
     pub subnet: Option<IpNet>,
     /// The part of the subnet.
     #[serde(rename = "range")]
@@ -82,15 +106,17 @@ pub struct Group {
 }
 
 /// The usage of a part of a network.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
 pub struct RangeUsage {
     /// The part of the network.
     #[serde(flatten)]
     pub key: RangeKey,
-    /// The number of its addresses; `None` if no definition has them.
+    /// The number of its addresses; null if no definition has them.
     pub size: Option<u128>,
-    /// The number of held and reserved addresses.
+    /// The number of held addresses.
     pub held: u64,
+    /// The number of addresses that are reserved for their owners.
+    pub reserved: u64,
     /// The number of addresses in cooldown.
     pub resting: u64,
     /// The number of addresses that hosts use without a lease.
@@ -99,14 +125,17 @@ pub struct RangeUsage {
 
 impl RangeUsage {
     fn new(key: RangeKey, size: Option<u128>) -> Self {
-        Self { key, size, held: 0, resting: 0, foreign: 0 }
+        Self { key, size, held: 0, reserved: 0, resting: 0, foreign: 0 }
     }
 
-    /// The number of free addresses: neither held, reserved, in cooldown nor foreign. `None` if the size is unknown.
+    /// The number of addresses that are not free: held, reserved, in cooldown or foreign.
+    pub fn used(&self) -> u64 {
+        self.held + self.reserved + self.resting + self.foreign
+    }
+
+    /// The number of free addresses. `None` if the size is unknown.
     pub fn free(&self) -> Option<u128> {
-        self.size.map(|size| {
-            size.saturating_sub(u128::from(self.held) + u128::from(self.resting) + u128::from(self.foreign))
-        })
+        self.size.map(|size| size.saturating_sub(u128::from(self.used())))
     }
 }
 
@@ -175,7 +204,8 @@ impl Usage {
         for (Group { key, state, .. }, count) in &self.counts {
             let range = ranges.entry(key.clone()).or_insert_with(|| RangeUsage::new(key.clone(), None));
             match state {
-                LeaseState::Held | LeaseState::Reserved => range.held += count,
+                LeaseState::Held => range.held += count,
+                LeaseState::Reserved => range.reserved += count,
                 LeaseState::Resting => range.resting += count,
                 LeaseState::Foreign => range.foreign += count,
             }
@@ -185,11 +215,16 @@ impl Usage {
 
     /// The number of addresses of each part of a network.
     pub fn sizes(&self) -> impl Iterator<Item = (RangeKey, u128)> {
+        self.parts().map(|(key, spans)| (key, spans.len()))
+    }
+
+    /// The addresses of each part of a network.
+    pub fn parts(&self) -> impl Iterator<Item = (RangeKey, Spans)> {
         self.capacities.iter().flat_map(|((vrf, network), subnets)| {
             subnets.iter().flat_map(move |(subnet, capacity)| {
                 capacity.parts().map(move |(part, spans)| {
                     let (vrf, network) = (vrf.clone(), network.clone());
-                    (RangeKey { vrf, network, subnet: Some(*subnet), part }, spans.len())
+                    (RangeKey { vrf, network, subnet: Some(*subnet), part }, spans)
                 })
             })
         })
@@ -213,7 +248,11 @@ impl Usage {
                 *pool = pool.iter().copied().chain(spans(text)).collect();
             }
             *dynamic = dynamic.iter().copied().chain(spans(&range.dynamic)).collect();
-            *fixed = fixed.iter().copied().chain(range.fixed.iter().flat_map(|text| spans(text))).collect();
+            let excluded: Vec<Span> = range.exclude.iter().flat_map(|text| spans(text)).collect();
+            let window = range.fixed.iter().flat_map(|text| spans(text));
+            let window = window
+                .flat_map(|span| Spans::between(span, excluded.iter().copied()).iter().copied().collect::<Vec<_>>());
+            *fixed = fixed.iter().copied().chain(window).collect();
         }
     }
 
@@ -229,6 +268,9 @@ impl Usage {
             let group = Group { key, kind: lease.kind, state, namespace: None };
             return *self.counts.entry(group).or_default() += 1;
         }
+        if lease.holders.is_empty() && lease.manual.is_some() {
+            return self.note_reserved_by_hand(&vrf, ip, &lease);
+        }
         // An address with two holders counts once.
         let Some(holder) = lease.holders.into_iter().next() else {
             return *self.unreadable.entry(vrf).or_default() += 1;
@@ -236,6 +278,18 @@ impl Usage {
         let namespace = holder.pod.namespace.filter(|_| state != LeaseState::Resting);
         let key = self.key(vrf, holder.id.network, ip);
         *self.counts.entry(Group { key, kind: lease.kind, state, namespace }).or_default() += 1;
+    }
+
+    /// Adds an address that is reserved by hand and that nobody has held yet. It counts for every network that has it.
+    fn note_reserved_by_hand(&mut self, vrf: &Name, ip: IpAddr, lease: &Lease) {
+        let has_it = |subnets: &BTreeMap<IpNet, Capacity>| subnets.keys().any(|subnet| subnet.contains(&ip));
+        let around = self.capacities.iter().filter(|((of, _), subnets)| of == vrf && has_it(subnets));
+        let networks: Vec<Name> = around.map(|((_, network), _)| network.clone()).collect();
+        for network in networks {
+            let key = self.key(vrf.clone(), network, ip);
+            let group = Group { key, kind: lease.kind, state: lease.state(), namespace: None };
+            *self.counts.entry(group).or_default() += 1;
+        }
     }
 
     /// The part of a network to which an address belongs.
@@ -265,146 +319,4 @@ fn spans(text: &str) -> impl Iterator<Item = Span> {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
-mod tests {
-    use std::num::NonZeroU64;
-
-    use serde_json::{Value, json};
-
-    use super::*;
-    use crate::store::{Key, Revision};
-
-    fn entry(key: &str, value: &Value) -> Entry {
-        Entry { key: Key::new(key), value: value.to_string().into_bytes(), revision: Revision(NonZeroU64::MIN) }
-    }
-
-    fn defined(network: &str, digest: u128, ranges: &Value) -> Entry {
-        entry(&format!("net/default/{network}/{digest:032x}"), &json!({ "v": 1, "sets": [ranges] }))
-    }
-
-    fn lease(ip: &str, network: &str, kind: &str, namespace: &str, resting: bool) -> Entry {
-        let holder = json!({
-            "node": "n", "containerID": "c", "ifname": "net1", "network": network,
-            "pod": { "namespace": namespace, "name": "p", "uid": "u" }, "began": { "boot": "b", "boottime": 1 },
-        });
-        let mut lease = json!({
-            "v": 1, "kind": kind, "holders": [holder], "since": "2026-11-01T10:00:00Z", "onRelease": { "rest": 30 },
-        });
-        if resting {
-            lease["rest"] = json!({ "released": "2026-11-01T11:00:00Z", "seconds": 30 });
-        }
-        let ip: IpAddr = ip.parse().unwrap();
-        entry(keys::lease(&Name::new("default").unwrap(), ip).as_str(), &lease)
-    }
-
-    fn usage(entries: &[Entry]) -> Usage {
-        let mut usage = Usage::default();
-        entries.iter().for_each(|entry| usage.note(entry));
-        usage
-    }
-
-    fn lines(usage: &Usage) -> Vec<String> {
-        let size = |range: &RangeUsage| range.size.map_or("-".to_owned(), |size| size.to_string());
-        let line = |range: &RangeUsage| {
-            let RangeKey { network, subnet, part, .. } = &range.key;
-            let subnet = subnet.map_or("-".to_owned(), |subnet| subnet.to_string());
-            format!("{network} {subnet} {} {} {} {}", part, size(range), range.held, range.resting)
-        };
-        usage.ranges().iter().map(line).collect()
-    }
-
-    #[test]
-    fn an_address_counts_for_its_holders_network_and_the_part_of_the_subnet_it_lies_in() {
-        let range =
-            json!({ "subnet": "10.0.0.0/24", "dynamic": "10.0.0.100-10.0.0.199", "fixed": "10.0.0.10-10.0.0.19" });
-        let usage = usage(&[
-            defined("db", 1, &json!([range])),
-            lease("10.0.0.10", "db", "fixed", "db", false),
-            lease("10.0.0.100", "db", "dynamic", "web", false),
-            lease("10.0.0.101", "db", "dynamic", "web", false),
-            lease("10.0.0.102", "db", "fixed", "db", false),
-            lease("10.0.0.103", "db", "dynamic", "web", true),
-            lease("10.0.0.250", "db", "fixed", "db", false),
-            lease("10.9.9.9", "db", "fixed", "db", false),
-            lease("10.0.0.104", "other", "dynamic", "db", false),
-        ]);
-        assert_eq!(
-            lines(&usage),
-            [
-                "db - other - 1 0",
-                "db 10.0.0.0/24 dynamic 100 3 1",
-                "db 10.0.0.0/24 fixed 10 1 0",
-                "db 10.0.0.0/24 other - 1 0",
-                "other - other - 1 0",
-            ]
-        );
-        let namespaces: Vec<(Option<&str>, u64)> = usage
-            .counts()
-            .iter()
-            .filter(|(group, _)| group.key.part == RangePart::Dynamic)
-            .map(|(group, count)| (group.namespace.as_deref(), *count))
-            .collect();
-        assert_eq!(namespaces, [(Some("web"), 2), (None, 1), (Some("db"), 1)]);
-    }
-
-    #[test]
-    fn a_subnet_has_to_give_what_any_definition_names_and_each_address_once() {
-        let range = |dynamic: &str| json!([{ "subnet": "10.0.0.0/16", "dynamic": dynamic }]);
-        let usage = usage(&[
-            defined("db", 1, &range("10.0.1.0-10.0.1.99")),
-            defined("db", 2, &range("10.0.1.50-10.0.1.119, 10.0.2.0-10.0.2.9")),
-            defined("db", 3, &json!([{ "subnet": "fd00::/64", "dynamic": "fd00::1-fd00::ffff:ffff:ffff:ffff" }])),
-        ]);
-        assert_eq!(lines(&usage), ["db 10.0.0.0/16 dynamic 130 0 0", "db fd00::/64 dynamic 18446744073709551615 0 0"]);
-    }
-
-    #[test]
-    fn an_address_of_a_pool_counts_for_the_pool_and_for_no_other_part() {
-        let range = |pools: Value| {
-            let (dynamic, fixed) = ("10.0.0.100-10.0.0.199", "10.0.0.10-10.0.0.19");
-            json!([{ "subnet": "10.0.0.0/24", "dynamic": dynamic, "fixed": fixed, "pools": pools }])
-        };
-        let usage = usage(&[
-            // A definition from before the pools were declared.
-            defined("db", 1, &range(json!({}))),
-            defined("db", 2, &range(json!({ "db": "10.0.0.15-10.0.0.24", "web": "10.0.0.100, 10.0.0.150" }))),
-            lease("10.0.0.15", "db", "fixed", "db", false),
-            lease("10.0.0.20", "db", "fixed", "db", true),
-            lease("10.0.0.100", "db", "dynamic", "web", false),
-            lease("10.0.0.101", "db", "dynamic", "web", false),
-        ]);
-        assert_eq!(
-            lines(&usage),
-            [
-                "db 10.0.0.0/24 dynamic 98 1 0",
-                "db 10.0.0.0/24 fixed 5 0 0",
-                "db 10.0.0.0/24 pool db 10 1 1",
-                "db 10.0.0.0/24 pool web 2 1 0",
-            ]
-        );
-    }
-
-    #[test]
-    fn what_cannot_be_read_is_counted_apart() {
-        let usage = usage(&[
-            entry("ip/default/4/010.000.000.001", &json!({ "v": 99 })),
-            entry("ip/default/4/010.000.000.002", &json!("?")),
-            entry("net/default/db/00000000000000000000000000000001", &json!({ "v": 99 })),
-            entry("at/n/c/net1/db", &json!({})),
-        ]);
-        assert_eq!(lines(&usage), [""; 0]);
-        assert_eq!(usage.unreadable().values().copied().collect::<Vec<_>>(), [2]);
-    }
-    #[test]
-    fn what_is_kept_for_an_owner_is_no_more_free_than_what_is_held() {
-        let mut kept = lease("10.0.0.100", "db", "sticky", "db", false);
-        let mut value: Value = serde_json::from_slice(&kept.value).unwrap();
-        value["unused"] = json!("2026-11-01T11:00:00Z");
-        kept.value = value.to_string().into_bytes();
-        let range = json!({ "subnet": "10.0.0.0/24", "dynamic": "10.0.0.100-10.0.0.199" });
-        let usage = usage(&[defined("db", 1, &json!([range])), kept]);
-        assert_eq!(lines(&usage), ["db 10.0.0.0/24 dynamic 100 1 0"]);
-        let states: Vec<LeaseState> = usage.counts().keys().map(|group| group.state).collect();
-        assert_eq!(states, [LeaseState::Reserved]);
-    }
-}
+mod tests;

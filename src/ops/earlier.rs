@@ -9,7 +9,6 @@
 //! It only reads. What can't be read becomes a gap, so that one source that fails does not hide the others.
 
 use std::net::IpAddr;
-use std::time::Duration;
 
 use super::{Session, log};
 use crate::cause::Cause;
@@ -29,55 +28,70 @@ const MAX_VALUES: usize = 64;
 /// The most lines of the log that are read.
 const MAX_LINES: usize = 512;
 
-/// The time limit of each source.
-const TIMEOUT: Duration = Duration::from_secs(5);
-
-/// The earlier holders of an address, from everything that this node can read.
-pub fn earlier_holders(session: &Session, settings: &CallSettings, vrf: &Name, ip: IpAddr) -> EarlierHolders {
+/// The earlier holders of an address, from everything that this node can read before the deadline. What was not read by
+/// then is a gap.
+pub fn earlier_holders(
+    session: &Session,
+    settings: &CallSettings,
+    vrf: &Name,
+    ip: IpAddr,
+    deadline: Deadline,
+) -> EarlierHolders {
     let ip = ip.to_canonical();
-    let mut gaps = Vec::new();
-    let lease = changes(session, vrf, ip).unwrap_or_else(|error| {
-        gaps.push(Gap::Store(Cause::new(error.with_details())));
-        KeyHistory { changes: Vec::new(), end: HistoryEnd::Complete }
-    });
-    let lost = lost(session, settings, vrf, ip).unwrap_or_else(|error| {
-        if gaps.is_empty() {
-            gaps.push(Gap::Store(Cause::new(error.with_details())));
-        }
-        Vec::new()
-    });
-    let excerpt = telemetry::read_back(&settings.log.file, &ip.to_string(), MAX_LINES, Deadline::after(TIMEOUT));
+    // The history of an etcd that is never compacted can take any time, so it comes last and has all that is left.
+    let excerpt = telemetry::read_back(&settings.log.file, &ip.to_string(), MAX_LINES, share(deadline, 3));
     let calls = excerpt.lines.iter().filter_map(|line| log::read(line, &settings.node, vrf, ip)).collect();
-    gaps.extend(gaps_of_log(settings, session.config(), excerpt));
+    let (lost, unread) = lost(session, settings, vrf, ip, share(deadline, 2));
+    let (lease, gap) = match changes(session, vrf, ip, deadline) {
+        Ok(history) => (history, unread.map(Gap::Attachments)),
+        // A store that can't be read is said once.
+        Err(error) => {
+            let nothing = KeyHistory { changes: Vec::new(), end: HistoryEnd::Complete };
+            (nothing, Some(Gap::Store(Cause::new(error.with_details()))))
+        }
+    };
+    let gaps = gap.into_iter().chain(gaps_of_log(settings, session.config(), excerpt)).collect();
     earlier::merge(Evidence { lease, lost, calls, gaps })
 }
 
+/// The deadline of the next source, if so many share the time that is left.
+fn share(deadline: Deadline, sources: u32) -> Deadline {
+    deadline.at_most(deadline.remaining() / sources)
+}
+
 /// The changes of the lease. A store without a history has the current one.
-fn changes(session: &Session, vrf: &Name, ip: IpAddr) -> Result<KeyHistory, Error> {
+fn changes(session: &Session, vrf: &Name, ip: IpAddr, deadline: Deadline) -> Result<KeyHistory, Error> {
     let key = keys::lease(vrf, ip);
-    let history = session.history(&key, MAX_VALUES, Deadline::after(TIMEOUT))?;
+    let history = session.history(&key, MAX_VALUES, deadline)?;
     if history.end != HistoryEnd::NotKept {
         return Ok(history);
     }
-    let current = session.get(key, Deadline::after(TIMEOUT))?;
+    let current = session.get(key, deadline)?;
     let changes = current.into_iter().map(|entry| Change { at: entry.revision, value: Some(entry.value) }).collect();
     Ok(KeyHistory { changes, ..history })
 }
 
-/// What attachments of this node say that they lost.
-fn lost(session: &Session, settings: &CallSettings, vrf: &Name, ip: IpAddr) -> Result<Vec<Holding>, Error> {
+/// What attachments of this node say that they lost, and why some of them were not read.
+fn lost(
+    session: &Session,
+    settings: &CallSettings,
+    vrf: &Name,
+    ip: IpAddr,
+    deadline: Deadline,
+) -> (Vec<Holding>, Option<Cause>) {
     let mut found = Vec::new();
-    for node in [&settings.node].into_iter().chain(&settings.former_nodes) {
-        session.each(&keys::attachments_of(node), TIMEOUT, |entry| {
+    let mut nodes = [&settings.node].into_iter().chain(&settings.former_nodes);
+    let read = nodes.try_for_each(|node| {
+        session.each_before(&keys::attachments_of(node), deadline, |entry| {
             let attachment =
                 Stored::<Attachment>::read(&entry.value).known().filter(|attachment| attachment.vrf == *vrf);
             let id = keys::read_attachment(&entry.key);
             found.extend(id.zip(attachment).and_then(|(id, attachment)| earlier::from_lost(&id, &attachment, ip)));
             Ok::<_, Error>(())
-        })?;
-    }
+        })
+    });
     found.sort_by_key(|holding| holding.until);
-    Ok(found)
+    (found, read.err().map(|error| Cause::new(error.with_details())))
 }
 
 fn gaps_of_log(settings: &CallSettings, store: &StoreConfig, excerpt: Excerpt) -> Vec<Gap> {

@@ -140,11 +140,30 @@ impl Session {
         &self,
         span: &KeySpan,
         timeout: Duration,
+        each: impl FnMut(&Entry) -> Result<(), E>,
+    ) -> Result<(), E> {
+        self.each_page(span, || Deadline::after(timeout), each)
+    }
+
+    /// The same with one limit for all pages. What was passed on before an error stays valid.
+    pub fn each_before<E: From<Error>>(
+        &self,
+        span: &KeySpan,
+        deadline: Deadline,
+        each: impl FnMut(&Entry) -> Result<(), E>,
+    ) -> Result<(), E> {
+        self.each_page(span, || deadline, each)
+    }
+
+    fn each_page<E: From<Error>>(
+        &self,
+        span: &KeySpan,
+        deadline: impl Fn() -> Deadline,
         mut each: impl FnMut(&Entry) -> Result<(), E>,
     ) -> Result<(), E> {
         let mut next = Some(Cursor::default());
         while let Some(from) = next {
-            let page = self.page(span, &from, self.config.page_size(), Deadline::after(timeout))?;
+            let page = self.page(span, &from, self.config.page_size(), deadline())?;
             page.entries.iter().try_for_each(&mut each)?;
             next = page.next;
         }

@@ -23,6 +23,7 @@ use super::source::{Place, Source};
 use crate::ipam::address::Span;
 use crate::ipam::lease::{Began, Holder, PodRef, Unknown};
 use crate::ipam::name::{AttachmentId, Name};
+use crate::ipam::pod::Controller;
 use crate::ipam::range::RangeSet;
 use crate::ipam::request::{AddressRequest, Selection, Source as From};
 use crate::ipam::reservation::OwnerKind;
@@ -350,7 +351,11 @@ fn holder(add: &PlannedAdd<'_>) -> Holder {
             name: Some(pod),
         },
         workload: None,
-        controller: None,
+        // Its UID is the API server's to say.
+        controller: (workload.kind == Kind::StatefulSet).then(|| {
+            let (kind, name) = (OwnerKind::StatefulSet.as_str().to_owned(), workload.name.clone());
+            Controller::from_reference("apps/v1", kind, name, String::new())
+        }),
         cluster: Some(PLAN.to_owned()),
         began: Began { boot: PLAN.to_owned(), boottime: u64::from(add.pod) },
         unknown: Unknown::new(),

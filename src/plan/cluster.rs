@@ -133,7 +133,7 @@ pub trait Cluster {
 
 /// A cluster without any address in use.
 #[derive(Debug, Default)]
-pub(super) struct EmptyCluster {
+pub struct EmptyCluster {
     map: MemoryMap,
 }
 

@@ -41,6 +41,19 @@ pub struct Finding {
     pub related: Vec<Mark>,
     /// The remedy, in one sentence.
     pub help: Option<String>,
+    /// What has too few addresses, if the finding is about that.
+    pub shortage: Option<Shortage>,
+}
+
+/// A network whose range set or pool has fewer addresses than a workload needs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Shortage {
+    /// The network, as in a plan's report of networks.
+    pub network: String,
+    /// The workload whose pods don't fit, as in a plan's report of interfaces.
+    pub workload: String,
+    /// The range sets that its pods draw from, each by its ranges; empty if they have a pool, which is too short.
+    pub sets: Vec<Vec<String>>,
 }
 
 /// A marked position with a label.
@@ -63,6 +76,7 @@ impl Finding {
             primary: Mark { place, label: String::new() },
             related: Vec::new(),
             help: None,
+            shortage: None,
         }
     }
 
@@ -87,6 +101,13 @@ impl Finding {
     #[must_use]
     pub fn related(mut self, place: Place, label: impl Into<String>) -> Self {
         self.related.push(Mark { place, label: label.into() });
+        self
+    }
+
+    /// Sets what has too few addresses.
+    #[must_use]
+    pub fn short_of(mut self, shortage: Shortage) -> Self {
+        self.shortage = Some(shortage);
         self
     }
 

@@ -20,6 +20,11 @@ pub(super) const DEFAULT_NETWORK: &str = "v1.multus-cni.io/default-network";
 /// The plugin type of Multus. Its file is the first in the folder, and the cluster's network is the next one.
 const MULTUS: &str = "multus";
 
+/// Whether an annotation of a pod decides on its networks or addresses.
+pub fn reads_annotation(key: &str) -> bool {
+    matches!(key, DEFAULT_NETWORK | NETWORKS) || parse_key(key).is_some()
+}
+
 /// What to do about an interface that a virtual machine does not have.
 const MACHINE_INTERFACES: &str = "name one of them: KubeVirt names an interface by a hash of the network's name in \
                                   spec.networks; releases before 1.0.0 counted net1, net2, …";

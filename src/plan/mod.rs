@@ -31,11 +31,11 @@ mod source;
 #[cfg(test)]
 mod tests;
 
-use self::cluster::EmptyCluster;
-pub use self::cluster::{Cluster, ClusterAdd, Keeper, LookupError, NamedKind, NamedObject};
+pub use self::cluster::{Cluster, ClusterAdd, EmptyCluster, Keeper, LookupError, NamedKind, NamedObject};
 pub use self::code::Code;
 use self::elsewhere::Elsewhere;
-pub use self::finding::{Finding, Mark, Severity};
+pub use self::finding::{Finding, Mark, Severity, Shortage};
+pub use self::interfaces::reads_annotation;
 use self::objects::Defaults;
 pub use self::report::{InterfaceReport, NetworkReport, NodesReport, Outcome, PodAddresses, Report};
 pub use self::source::{Place, Source};

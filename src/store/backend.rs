@@ -5,7 +5,9 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::{EtcdStore, Key, KeyHistory, MemoryStore, Outcome, SqliteStore, Store, StoreError, Txn};
+use super::{
+    EtcdStore, Key, KeyHistory, KeySpan, MemoryStore, Outcome, Position, SqliteStore, Store, StoreError, Txn, Watch,
+};
 use crate::deadline::Deadline;
 
 /// Where a store is: enough to open it again, without secrets, so that a node's record can include it.
@@ -144,6 +146,14 @@ impl Store for Backend {
             Self::Memory(store) => store.history(key, limit, deadline).await,
             Self::Sqlite(store) => store.history(key, limit, deadline).await,
             Self::Etcd(store) => store.history(key, limit, deadline).await,
+        }
+    }
+
+    fn changes(&self, span: &KeySpan, after: Option<Position>) -> Watch {
+        match self {
+            Self::Memory(store) => store.changes(span, after),
+            Self::Sqlite(store) => store.changes(span, after),
+            Self::Etcd(store) => store.changes(span, after),
         }
     }
 }

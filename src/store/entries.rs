@@ -27,10 +27,10 @@ pub(super) trait Entries {
     fn delete(&mut self, key: &Key) -> bool;
 }
 
-/// Runs a transaction. `before` is the map's revision before it.
-pub(super) fn run(txn: &Txn, entries: &mut impl Entries, before: Revision) -> Outcome {
+/// Runs a transaction. `before` is the map's revision before it, and `next` that of what it writes.
+pub(super) fn run(txn: &Txn, entries: &mut impl Entries, before: Revision, next: Revision) -> Outcome {
     let Ok(path) = TxnPath::resolve(txn, &mut |guard| Ok::<_, Infallible>(holds(entries, guard)));
-    let mut run = Run { entries, next: Revision(before.0.saturating_add(1)), wrote: false };
+    let mut run = Run { entries, next, wrote: false };
     let branch = run.branch(&path);
     Outcome { at: if run.wrote { run.next } else { before }, branch }
 }

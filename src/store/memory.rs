@@ -1,17 +1,29 @@
 //! A store in the memory of one process, for `plan` and tests. It is also the shortest definition of what a store does.
 
+mod watch;
+
 use std::collections::BTreeMap;
 use std::num::NonZeroU64;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+pub(super) use self::watch::MemoryWatch;
+use self::watch::{Queue, Recorder};
 use super::entries::{self, Entries};
+use super::watch::{Position, Source, Watch};
 use super::{Entry, Key, KeySpan, Outcome, Revision, Store, StoreError, Txn, Value};
 use crate::deadline::Deadline;
 
 /// A store in memory.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct MemoryStore {
-    state: Mutex<MemoryMap>,
+    state: Arc<Mutex<State>>,
+}
+
+/// The content, and the watches of it.
+#[derive(Debug, Default)]
+struct State {
+    map: MemoryMap,
+    queues: Vec<Queue>,
 }
 
 /// The content at one revision. It is a separate type, so that tests can copy it and explore both branches.
@@ -31,9 +43,15 @@ impl MemoryMap {
     /// Runs a transaction.
     pub fn commit(&mut self, txn: &Txn) -> Outcome {
         let before = Revision(self.revision);
-        let outcome = entries::run(txn, self, before);
+        let outcome = entries::run(txn, self, before, before.next());
         self.revision = outcome.at.0;
         outcome
+    }
+
+    /// Runs a transaction that writes at a given revision, as on a store whose revisions are no counters.
+    #[cfg(test)]
+    pub(super) fn commit_at(&mut self, txn: &Txn, at: Revision) -> Outcome {
+        entries::run(txn, self, at, at)
     }
 
     /// The entries of a span, in order.
@@ -73,26 +91,43 @@ impl Entries for MemoryMap {
     }
 }
 
-impl MemoryStore {
-    /// An empty store.
-    pub fn new() -> Self {
-        Self { state: Mutex::new(MemoryMap::default()) }
-    }
-
-    fn state(&self) -> std::sync::MutexGuard<'_, MemoryMap> {
-        // Ignore poisoning: only a commit changes the map, and no commit ends halfway.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+impl State {
+    /// Runs a transaction, and passes its changes on to the watches. One that is too slow, or was dropped, ends.
+    fn commit(&mut self, txn: &Txn) -> Outcome {
+        if self.queues.is_empty() {
+            return self.map.commit(txn);
+        }
+        let before = Revision(self.map.revision);
+        let next = before.next();
+        let mut recorder = Recorder { map: &mut self.map, changes: Vec::new(), next };
+        let outcome = entries::run(txn, &mut recorder, before, next);
+        let changes = recorder.changes;
+        self.map.revision = outcome.at.0;
+        if !changes.is_empty() {
+            self.queues.retain(|queue| queue.push(&changes, outcome.at));
+        }
+        outcome
     }
 }
 
-impl Default for MemoryStore {
-    fn default() -> Self {
-        Self::new()
+impl MemoryStore {
+    /// An empty store.
+    pub fn new() -> Self {
+        Self::default()
     }
+}
+
+/// Ignores poisoning: only a commit changes the map, and no commit ends halfway.
+fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
+    state.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Store for MemoryStore {
     async fn commit(&self, txn: &Txn, _until: Deadline) -> Result<Outcome, StoreError> {
-        Ok(self.state().commit(txn))
+        Ok(lock(&self.state).commit(txn))
+    }
+
+    fn changes(&self, span: &KeySpan, after: Option<Position>) -> Watch {
+        Watch::new(Source::Memory(MemoryWatch::new(Arc::clone(&self.state), span.clone(), after)))
     }
 }

@@ -27,6 +27,7 @@ mod overlay;
 mod sqlite;
 mod txn;
 mod txn_path;
+mod watch;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -44,6 +45,7 @@ pub use self::memory::{MemoryMap, MemoryStore};
 pub use self::overlay::Overlay;
 pub use self::sqlite::{Integrity, SqliteReport, SqliteStore, inspect_sqlite};
 pub use self::txn::{Guard, MAX_BYTES, MAX_OPERATIONS, Op, Txn, TxnError};
+pub use self::watch::{Before, KeyChange, Position, Update, Watch};
 use crate::cause::Cause;
 use crate::deadline::Deadline;
 
@@ -51,6 +53,13 @@ use crate::deadline::Deadline;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Revision(pub NonZeroU64);
+
+impl Revision {
+    /// The next one of a map that counts its revisions.
+    fn next(self) -> Self {
+        Self(self.0.saturating_add(1))
+    }
+}
 
 /// A key, without the backend's prefix.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -86,7 +95,7 @@ impl fmt::Display for Key {
 pub type Value = Vec<u8>;
 
 /// A half-open span of keys.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct KeySpan {
     /// The smallest key in the span.
     pub from: Key,
@@ -120,7 +129,7 @@ impl KeySpan {
 }
 
 /// A key with its value.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Entry {
     /// The key.
     pub key: Key,
@@ -131,7 +140,7 @@ pub struct Entry {
 }
 
 /// The response to one operation.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum OpResponse {
     /// For a put or delete.
     Written,
@@ -156,7 +165,7 @@ impl OpResponse {
 }
 
 /// Which branch of a transaction ran, and the responses to its operations, in order.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Branch {
     /// Whether all guards held.
     pub succeeded: bool,
@@ -165,7 +174,7 @@ pub struct Branch {
 }
 
 /// The result of a transaction.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Outcome {
     /// The map's revision after it, and the revision of every key that it wrote.
     pub at: Revision,
@@ -187,7 +196,7 @@ pub struct Page {
 }
 
 /// Why a transaction failed. The variant says whether it may have taken effect.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 pub enum StoreError {
     /// It had no effect.
     #[error(transparent)]
@@ -244,5 +253,11 @@ pub trait Store: Send + Sync {
         _deadline: Deadline,
     ) -> impl Future<Output = Result<KeyHistory, StoreError>> + Send {
         std::future::ready(Ok(KeyHistory { changes: Vec::new(), end: HistoryEnd::NotKept }))
+    }
+
+    /// Watches a span: first its entries, then each change. With a position, only the changes after it. Nothing is sent
+    /// before the first update is requested.
+    fn changes(&self, _span: &KeySpan, _after: Option<Position>) -> Watch {
+        Watch::new(watch::Source::NotOffered)
     }
 }

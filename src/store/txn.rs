@@ -12,7 +12,7 @@ pub const MAX_OPERATIONS: usize = 128;
 pub const MAX_BYTES: usize = 1 << 20;
 
 /// A condition of a transaction.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Guard {
     /// The key does not exist.
     Absent(Key),
@@ -21,7 +21,8 @@ pub enum Guard {
 }
 
 impl Guard {
-    fn key(&self) -> &Key {
+    /// Its key.
+    pub(super) fn key(&self) -> &Key {
         match self {
             Self::Absent(key) | Self::Unchanged(key, _) => key,
         }
@@ -29,7 +30,7 @@ impl Guard {
 }
 
 /// One operation of a transaction.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Op {
     /// Writes a key.
     Put(Key, Value),
@@ -67,7 +68,7 @@ pub enum TxnError {
 }
 
 /// A transaction: runs `then` if all guards hold, otherwise `otherwise`.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Txn {
     when: Vec<Guard>,
     then: Vec<Op>,

@@ -52,13 +52,15 @@ fn main() -> Result<()> {
     let (node, pod, ip) =
         (crowd::node_name(options.count / 2), crowd::pod_name(options.count / 2), crowd::ip(options.count / 2));
     let (pod, ip) = (format!("{NAMESPACE}/{pod}"), ip.to_string());
-    let verbs: [&[&str]; 7] = [
+    let verbs: [&[&str]; 9] = [
         &["list"],
         &["list", "-o", "json"],
         &["list", "--ip", &ip],
         &["list", "--pod", &pod],
         &["list", "--node", &node],
+        &["list", "--sort", "node", "--range", "10.64.0.0/16"],
         &["usage"],
+        &["usage", "--map", "10.64.0.0/10"],
         &["sweep", "--dry-run"],
     ];
     println!(

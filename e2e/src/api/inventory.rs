@@ -13,6 +13,11 @@ pub(super) struct Inventory {
     definitions: Vec<Value>,
     daemon_sets: Vec<Value>,
     daemon_pods: Vec<Value>,
+    workloads: Vec<Value>,
+    /// The node defaults in the ConfigMap of the installer.
+    installed_defaults: Option<String>,
+    /// The rules of the controller's account; `None` if nobody may impersonate it.
+    controller_rules: Option<Vec<Value>>,
     /// How far the server's clock is ahead, in seconds.
     pub(super) ahead: i64,
     /// The resources that may not be listed.
@@ -41,7 +46,35 @@ pub fn installed_rules() -> Vec<Value> {
     ]
 }
 
+/// The rules of examples/install/controller/rbac.yaml.
+#[must_use]
+pub fn controller_rules() -> Vec<Value> {
+    let read = ["get", "list", "watch"];
+    vec![
+        rule("", "pods", &read, &[]),
+        rule("", "namespaces", &["get"], &["kube-system"]),
+        rule("apps", "statefulsets", &read, &[]),
+        rule("kubevirt.io", "virtualmachines", &read, &[]),
+        rule("kubevirt.io", "virtualmachineinstances", &read, &[]),
+        rule("k8s.cni.cncf.io", "ipamclaims", &read, &[]),
+        rule("", "events", &["list", "watch"], &[]),
+        rule("coordination.k8s.io", "leases", &["create"], &[]),
+        rule("coordination.k8s.io", "leases", &["get", "update"], &["kube-ipam-controller"]),
+        rule("authorization.k8s.io", "selfsubjectrulesreviews", &["create"], &[]),
+    ]
+}
+
 impl Api {
+    /// Sets the rules that the controller's account has; `None` if the user may not impersonate it.
+    pub fn allows_controller(&self, rules: Option<&[Value]>) {
+        self.pods().inventory.controller_rules = rules.map(<[Value]>::to_vec);
+    }
+
+    /// Sets the node defaults in the ConfigMap of the installer.
+    pub fn has_installed_defaults(&self, text: Option<&str>) {
+        self.pods().inventory.installed_defaults = text.map(str::to_owned);
+    }
+
     /// Sets the rules that the user has.
     pub fn allows(&self, rules: &[Value]) {
         self.pods().inventory.rules = rules.to_vec();
@@ -49,10 +82,19 @@ impl Api {
 
     /// Adds a NetworkAttachmentDefinition with this configuration.
     pub fn has_definition(&self, namespace: &str, name: &str, config: &Value) {
+        self.adds_definition(namespace, name, &json!({ "config": config.to_string() }));
+    }
+
+    /// Adds a NetworkAttachmentDefinition without a configuration.
+    pub fn has_empty_definition(&self, namespace: &str, name: &str) {
+        self.adds_definition(namespace, name, &json!({}));
+    }
+
+    fn adds_definition(&self, namespace: &str, name: &str, spec: &Value) {
         let definition = json!({
             "apiVersion": "k8s.cni.cncf.io/v1", "kind": "NetworkAttachmentDefinition",
             "metadata": { "namespace": namespace, "name": name, "uid": format!("uid-of-{name}") },
-            "spec": { "config": config.to_string() },
+            "spec": spec,
         });
         self.pods().inventory.definitions.push(definition);
     }
@@ -86,6 +128,16 @@ impl Api {
         inventory.daemon_pods = nodes.iter().map(pod).collect();
     }
 
+    /// Adds a workload: a Deployment, StatefulSet, Job and so on.
+    pub fn has_workload(&self, workload: &Value) {
+        self.pods().inventory.workloads.push(workload.clone());
+    }
+
+    /// Removes all workloads.
+    pub fn loses_workloads(&self) {
+        self.pods().inventory.workloads.clear();
+    }
+
     /// Sets the Lease of the controller: who holds it, and when it was renewed.
     pub fn has_leader(&self, holder: &str, renewed: &str) {
         self.pods().lease = Some(json!({
@@ -108,11 +160,17 @@ impl Api {
 
 impl Inventory {
     /// The response to a request, if it is about one of these objects.
-    pub(super) fn answer(&self, verb: &str, path: &str) -> Option<Scenario> {
+    pub(super) fn answer(&self, verb: &str, path: &str, user: Option<&str>) -> Option<Scenario> {
         let (resource, query) = path.split_once('?').unwrap_or((path, ""));
         let resource = resource.rsplit('/').next().unwrap_or_default();
         if verb == "GET" && query.contains("limit=") && self.hidden.iter().any(|hidden| hidden == resource) {
             return Some(Scenario::Answers(403, forbidden(resource, "")));
+        }
+        if path.starts_with("/api/v1/namespaces/kube-ipam/configmaps/kube-ipam") {
+            if self.hidden.iter().any(|hidden| hidden == "configmaps") {
+                return Some(Scenario::Answers(403, forbidden("configmaps", "kube-ipam")));
+            }
+            return self.installed_defaults.as_ref().map(|text| Scenario::Answers(200, config_map(text)));
         }
         if let Some(definition) = self.definition(path).filter(|_| verb == "GET") {
             return Some(Scenario::Answers(200, definition.clone()));
@@ -123,11 +181,24 @@ impl Inventory {
                 Some(Scenario::Answers(200, json!({ "major": "1", "minor": "33", "gitVersion": "v1.33.1" })))
             }
             ("POST", "selfsubjectrulesreviews") => {
-                let status = json!({ "resourceRules": self.rules, "nonResourceRules": [], "incomplete": false });
+                let rules = match user {
+                    None => &self.rules,
+                    Some("system:serviceaccount:kube-ipam:kube-ipam-controller") if self.controller_rules.is_some() => {
+                        self.controller_rules.as_ref()?
+                    }
+                    Some(user) => return Some(Scenario::Answers(403, forbidden("serviceaccounts", user))),
+                };
+                let status = json!({ "resourceRules": rules, "nonResourceRules": [], "incomplete": false });
                 Some(Scenario::Answers(201, json!({ "kind": "SelfSubjectRulesReview", "spec": {}, "status": status })))
             }
             ("GET", "network-attachment-definitions") => Some(list(&self.definitions)),
-            ("GET", "daemonsets") => Some(list(&self.daemon_sets)),
+            ("GET", "daemonsets") if query.contains("labelSelector=") => Some(list(&self.daemon_sets)),
+            ("GET", "deployments" | "replicasets" | "statefulsets" | "daemonsets" | "jobs" | "cronjobs") => {
+                let is_listed = |workload: &&Value| {
+                    workload["kind"].as_str().is_some_and(|kind| format!("{}s", kind.to_lowercase()) == resource)
+                };
+                Some(list(&self.workloads.iter().filter(is_listed).cloned().collect::<Vec<_>>()))
+            }
             ("GET", "pods") if query.contains("labelSelector=") => Some(list(&self.daemon_pods)),
             _ => None,
         }
@@ -143,4 +214,11 @@ impl Inventory {
         };
         self.definitions.iter().find(is_it)
     }
+}
+
+fn config_map(text: &str) -> Value {
+    json!({
+        "apiVersion": "v1", "kind": "ConfigMap", "data": { "kube-ipam.json": text },
+        "metadata": { "namespace": "kube-ipam", "name": "kube-ipam", "uid": "uid-of-config-map" },
+    })
 }

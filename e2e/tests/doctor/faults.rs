@@ -272,7 +272,7 @@ const CASES: &[Case] = &[
         check: "leftovers",
         status: "warning",
         says: "an installer was killed while it wrote /node/bin/.kube-ipam.new",
-        next: "rm /node/bin/.kube-ipam.new",
+        next: "rm -- /node/bin/.kube-ipam.new",
     },
     Case {
         fault: "the API server denies events",
@@ -344,6 +344,20 @@ fn each_planted_fault_is_found_with_its_next_step() {
             assert_eq!(machine.run(&["--node"]).status.code(), Some(1), "{fault}");
         }
     }
+}
+
+#[test]
+fn each_command_names_the_store_and_the_kubeconfig_of_the_run() {
+    let mut own = 0;
+    for Case { plant, .. } in CASES {
+        let machine = Machine::healthy();
+        plant(&machine);
+        let (store, kubeconfig) = (machine.path("addresses"), machine.path("admin"));
+        let options = ["--data-dir", store.to_str().unwrap(), "--kubeconfig", kubeconfig.to_str().unwrap()];
+        own += machine.reviewed(&options).1;
+        own += machine.reviewed(&[&options[..], &["--node"]].concat()).1;
+    }
+    assert!(own > 10, "{own} commands");
 }
 
 #[test]

@@ -7,6 +7,7 @@ use std::process::{Command, Output, Stdio};
 use std::time::{Duration, SystemTime};
 
 use kube_ipam_e2e::binary;
+use kube_ipam_e2e::diagnosis::review;
 use kube_ipam_e2e::node::{Network, Node, Plugin};
 use serde_json::{Value, json};
 
@@ -100,10 +101,20 @@ impl Machine {
         text.replace(&folder, "/node/").replace(folder.trim_end_matches('/'), "/node")
     }
 
-    /// The results as a program gets them.
+    /// The results as a program gets them, reviewed.
     pub(crate) fn results(&self, args: &[&str]) -> Vec<Value> {
-        let output = self.run(&[&["-o", "json"], args].concat());
-        serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {output:?}"))
+        self.reviewed(args).0
+    }
+
+    /// The results, and how many commands of kube-ipam they have.
+    pub(crate) fn reviewed(&self, args: &[&str]) -> (Vec<Value>, usize) {
+        let mut command = self.command(&[&["-o", "json"], args].concat());
+        let output = command.output().unwrap();
+        let results: Vec<Value> =
+            serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {output:?}"));
+        let options: Vec<String> = command.get_args().map(|word| word.to_string_lossy().into_owned()).collect();
+        let own = review(&results, &options);
+        (results, own)
     }
 
     /// What is not as it should be on this node.

@@ -1,6 +1,7 @@
 //! `kube-ipam doctor` by the real binary: a healthy machine, and planted faults, each with its next step.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test's verdict is a panic")]
 
+mod document;
 mod faults;
 mod fixes;
 mod machine;
@@ -22,7 +23,7 @@ fn a_healthy_machine_is_all_ok() {
     let output = machine.run(&["--node", "--deny", "warnings"]);
     let text = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
     assert!(output.status.success(), "{text}");
-    let filters = vec![(r"\d+ MiB", "<size>"), (r"\d+ KiB", "<size>"), (r"it is \S+,", "it is <time>,")];
+    let filters = vec![(r"\d+(\.\d)? [KMGT]iB|\d+ bytes", "<size>"), (r"it is \S+,", "it is <time>,")];
     insta::with_settings!({filters => filters}, {
         insta::assert_snapshot!(machine.shortened(&text), @r#"
         ok       node-defaults: /node/kube-ipam.json is valid; blocks may not set dataDir, etcdConfig, kubeConfig, log, resolvConf, store
@@ -32,7 +33,7 @@ fn a_healthy_machine_is_all_ok() {
         skipped  cluster-identity: there is no kubeconfig, so no pod of a cluster is expected
         skipped  store-credentials: the embedded store needs no credentials
         ok       network-configs: an ADD to network "blue" in /node/net.d/10-blue.conflist is served from 10.1.0.0/24
-        ok       host-local: host-local holds no address of 1 network
+        ok       host-local: its folders have no address of 1 network
         ok       records: 1 record in /node/records/node-1 can be read
         ok       record-containers: 1 record is of containers that may run
         ok       record-stores: all records have their addresses in SQLite in /node/addresses
@@ -42,8 +43,11 @@ fn a_healthy_machine_is_all_ok() {
         ok       log: the log /node/kube-ipam.log has <size> and can be written
         ok       disk-space: the disk of /node/records/node-1, /node/addresses, /node has <size> left
         ok       clock: it is <time>, and no record is from the future
+        skipped  installed-defaults: ConfigMap kube-ipam/kube-ipam: there is no kubeconfig, so no API server can be asked for it
+        ok       recovery: SQLite in /node/addresses: none is in progress
+        ok       records-in-store: node node-1: the store has what 1 record of this node say
 
-        17 results: 14 ok, 3 skipped.
+        20 results: 16 ok, 4 skipped.
         "#);
     });
 }
@@ -64,7 +68,7 @@ fn a_person_reads_what_is_wrong_and_the_next_step_below_it() {
              next: correct the key that the text names; plan marks it in the file
                    kube-ipam plan -f /node/net.d/10-blue.conflist --config /node/kube-ipam.json
 
-    18 results: 13 ok, 3 skipped, 2 errors. Some of it can be corrected with --fix.
+    21 results: 15 ok, 4 skipped, 2 errors. Some of it can be corrected with --fix.
     kube-ipam: 2 errors
     exit 1
     "#);
@@ -91,7 +95,10 @@ fn every_check_with_an_object_reports_something() {
     let of = |areas: &[Area]| -> BTreeSet<String> {
         CHECKS.iter().filter(|check| areas.contains(&check.area)).map(|check| check.name.to_owned()).collect()
     };
-    assert_eq!(names(&machine.results(&["--node"])), of(&[Area::Node]));
+    // An embedded store is a file of the node, so what it says of a recovery is known there.
+    let mut of_node = of(&[Area::Node]);
+    of_node.extend(["recovery", "records-in-store"].map(str::to_owned));
+    assert_eq!(names(&machine.results(&["--node"])), of_node);
     // This machine has an embedded store, and no kubeconfig.
     let mut expected = of(&[Area::Node, Area::Store]);
     expected.retain(|name| !name.starts_with("etcd-"));
@@ -115,6 +122,13 @@ fn on_a_machine_that_is_no_node_only_the_store_and_the_cluster_are_checked() {
         results.iter().any(|result| result["check"] == "store-response" && result["status"] == "ok"),
         "{results:#?}"
     );
+    let of_records = results.iter().find(|result| result["check"] == "records-in-store").unwrap();
+    assert_eq!(of_records["status"], "skipped", "{of_records}");
+    let nowhere = machine.path("nowhere").display().to_string();
+    let without = machine.results(&["--data-dir", &nowhere]);
+    let store = without.iter().find(|result| result["check"] == "store-response").unwrap();
+    assert_eq!(store["status"], "skipped", "{store}");
+    assert!(store["remedy"]["text"].as_str().unwrap().contains("--store"), "{store}");
 }
 
 #[test]

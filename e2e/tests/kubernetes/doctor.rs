@@ -14,7 +14,7 @@ const OFTEN: Duration = Duration::from_millis(500);
 const LONG: Duration = Duration::from_secs(120);
 
 /// What is said of every cluster of these trials: its etcd has neither users nor TLS, and only the cluster reaches it.
-const OF_THE_TESTBED: [&str; 2] = ["it has no users", "anyone on the network path can read and change addresses"];
+const OF_THE_TESTBED: [&str; 2] = ["etcd has no users", "anyone on the network path can read and change addresses"];
 
 /// Longer than an address has to be held before it counts as leaked (`sweep.minAge`).
 pub(crate) const LEAKED: SignedDuration = SignedDuration::from_mins(10);

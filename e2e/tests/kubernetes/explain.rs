@@ -122,3 +122,99 @@ pub(crate) fn full(cluster: &mut Cluster, namespace: &Namespace) -> Result<()> {
     assert!(output.status.success() && !said.contains("small 10.78.0.0/29"), "{said}");
     Ok(())
 }
+
+/// The command of a page that has these words.
+fn command<'a>(page: &'a Page, words: &str) -> Result<&'a str> {
+    let mut commands = page.text.lines().filter_map(|line| line.strip_prefix("    "));
+    let found = commands.find(|command| command.contains(words));
+    found.ok_or_else(|| format!("the page has no command {words:?}:\n{}", page.text).into())
+}
+
+/// Pastes a command into the workstation's shell.
+fn paste(workstation: &Workstation, command: &str) -> Result<()> {
+    let output = workstation.run(command)?;
+    match output.status.success() {
+        true => Ok(()),
+        false => Err(format!("{command}: {}", String::from_utf8_lossy(&output.stderr)).into()),
+    }
+}
+
+/// A node is lost with two pods that have fixed addresses, and each of two ways that the page shows passes one on.
+pub(crate) fn lost_node(cluster: &mut Cluster, namespace: &Namespace) -> Result<()> {
+    let folder = tempfile::Builder::new().prefix("kube-ipam-").tempdir()?;
+    let workstation = Workstation::new(cluster, folder.path())?;
+    let asks =
+        |name: &str, ip: &str, node: &str| on(annotated(with_networks(pod(name), "db"), "kube-ipam.net1.ip", ip), node);
+    let (first, second) = ("10.188.0.40", "10.188.0.41");
+    cluster.apply(namespace, &[asks("lost-1", first, "n2"), asks("lost-2", second, "n2")])?;
+    cluster.wait_ready(namespace, "--all")?;
+
+    let node = cluster.node_mut("n2")?;
+    node.stop_kubelet()?;
+    node.stop_containerd()?;
+    cluster.kubectl("wait --for=condition=Ready=Unknown --timeout=120s node/n2")?;
+    let passed = passes_on(cluster, namespace, &workstation, (first, second));
+    // The next trial has both nodes, whatever came of this one.
+    let taint = cluster.kubectl("taint node n2 node.kubernetes.io/out-of-service-");
+    let node = cluster.node_mut("n2")?;
+    node.start_containerd()?;
+    node.start_kubelet()?;
+    cluster.kubectl("wait --for=condition=Ready --timeout=120s node/n2")?;
+    passed?;
+    taint?;
+
+    // The node ends what is left of its pods, and frees nothing of the others'.
+    eventually("only the new pods have a sandbox", LONG, OFTEN, || {
+        let mut pods: Vec<String> = cluster.running(namespace)?.into_iter().map(|pod| pod.name).collect();
+        pods.sort();
+        Ok((pods == ["heir-1", "heir-2"]).then_some(()))
+    })?;
+    for (heir, ip) in [("heir-1", first), ("heir-2", second)] {
+        let page = explain(&workstation, ip)?;
+        assert_eq!(page.document["agreement"]["verdict"], "agree", "{}", page.text);
+        says(&page, &[&format!("{ip} has been held by pod {}/{heir} for ", &**namespace)]);
+    }
+    Ok(())
+}
+
+/// Two pods on the other node wait for the addresses of the lost ones, and get them as the pages say.
+fn passes_on(
+    cluster: &Cluster,
+    namespace: &Namespace,
+    workstation: &Workstation,
+    (first, second): (&str, &str),
+) -> Result<()> {
+    let name = &**namespace;
+    let asks = |name: &str, ip: &str| on(annotated(with_networks(pod(name), "db"), "kube-ipam.net1.ip", ip), "n1");
+    cluster.apply(namespace, &[asks("heir-1", first), asks("heir-2", second)])?;
+    waiting(workstation, &format!("{name}/heir-1"))?;
+    // The address, its holder and the pod that waits lead to the same.
+    let pages =
+        [first, &format!("{name}/lost-1"), &format!("{name}/heir-1")].map(|subject| explain(workstation, subject));
+    for page in pages {
+        let page = page?;
+        says(
+            &page,
+            &[
+                &format!("{first} has been held by pod {name}/lost-1 for "),
+                ", on node n2, which has not been ready for ",
+                "node n2 has the condition Ready=Unknown for ",
+                "Kubelet stopped posting node status",
+            ],
+        );
+        for words in ["delete pod lost-1", "taint node n2", "delete node n2"] {
+            command(&page, words)?;
+        }
+    }
+    let page = explain(workstation, first)?;
+    paste(workstation, command(&page, "describe node n2")?)?;
+    // A node that is deleted would have to be set up again.
+    paste(workstation, &format!("{} --dry-run=server", command(&page, "delete node n2")?))?;
+    paste(workstation, command(&page, "delete pod lost-1")?)?;
+    cluster.wait_ready(namespace, "heir-1")?;
+
+    waiting(workstation, &format!("{name}/heir-2"))?;
+    let page = explain(workstation, second)?;
+    paste(workstation, command(&page, "taint node n2")?)?;
+    cluster.wait_ready(namespace, "heir-2")
+}

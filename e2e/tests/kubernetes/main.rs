@@ -170,6 +170,7 @@ fn main() -> ExitCode {
     trials.add_installed("doctor_finds_a_leak_and_its_commands_free_it", doctor::leak);
     trials.add_installed("explain_says_who_holds_what_a_pod_waits_for_and_what_ends_that", explain::held);
     trials.add_installed("explain_and_doctor_say_that_a_range_is_full", explain::full);
+    trials.add_installed("explain_says_what_passes_on_the_addresses_of_a_lost_node", explain::lost_node);
     trials.add_installed("the_first_hour_goes_as_its_page_says", first_hour::page);
     trials.add_installed("two_layers_meet_in_the_middle_and_nowhere_else", examples::layered);
     trials.add_installed("the_example_of_a_stateful_set_gives_each_pod_its_address", examples::stateful_set);

@@ -1,9 +1,9 @@
-//! A table that fits a terminal.
+//! The layout of a table, which fits a terminal.
 //!
 //! ```text
 //! fits             one line for each row
 //! too wide         the widest columns become narrower, and their cells take several lines
-//! still too wide   the column with the longest words stands below each row
+//! still too wide   the columns with the longest words stand below each row, as few as possible, but not most of them
 //! still too wide   each cell below the other, with the name of its column
 //! ```
 //!
@@ -16,30 +16,84 @@ use super::table::GAP;
 /// How far a cell below its row is indented.
 const INDENT: usize = 4;
 
-/// Prints rows of a table in at most `columns`, unless a single word is longer. Without rows, prints nothing.
-pub(super) fn print<const N: usize>(
-    out: &mut dyn Write,
-    head: [&str; N],
-    rows: &[[String; N]],
-    columns: usize,
-) -> io::Result<()> {
-    if rows.is_empty() {
-        return Ok(());
+/// How the rows of a table are printed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Layout<const N: usize> {
+    /// On one line each, however long it gets.
+    Lines([usize; N]),
+    /// With cells of several lines.
+    Beside([usize; N]),
+    /// The same, with some columns below each row.
+    Hung { widths: [usize; N], hung: [bool; N], columns: usize },
+    /// Each cell on lines of its own, after the name of its column.
+    Records { names: usize, columns: usize },
+}
+
+impl<const N: usize> Layout<N> {
+    /// The layout for these rows in at most this many columns, unless a single word is longer. Without a limit, each
+    /// row has one line.
+    pub(super) fn new(head: &[String; N], rows: &[[String; N]], columns: Option<usize>) -> Self {
+        let measures = Measures::new(head, rows);
+        let Some(columns) = columns else { return Self::Lines(measures.cells) };
+        let mut hung = [false; N];
+        if let Some(widths) = measures.widths(columns, &hung) {
+            return Self::Beside(widths);
+        }
+        for _ in 0..N / 2 {
+            hung[measures.longest_words(&hung)] = true;
+            if let Some(widths) = measures.widths(columns, &hung) {
+                return Self::Hung { widths, hung, columns };
+            }
+        }
+        Self::Records { names: head.iter().map(|name| length(name)).max().unwrap_or(0), columns }
     }
-    let head = head.map(str::to_owned);
-    let measures = Measures::new(&head, rows);
-    if let Some(widths) = measures.widths(columns, None) {
-        return std::iter::once(&head).chain(rows).try_for_each(|row| print_row(out, row, &widths, None));
+
+    /// Prints the names of the columns. Records have them in each row.
+    pub(super) fn print_head(&self, out: &mut dyn Write, head: &[String; N]) -> io::Result<()> {
+        if matches!(self, Self::Records { .. }) { Ok(()) } else { self.print_row(out, head, head) }
     }
-    let hung = measures.longest_words();
-    let Some(widths) = measures.widths(columns, Some(hung)) else { return print_records(out, &head, rows, columns) };
-    for row in std::iter::once(&head).chain(rows) {
-        print_row(out, row, &widths, Some(hung))?;
-        for line in lines(&row[hung], columns.saturating_sub(INDENT)) {
-            writeln!(out, "{}{line}", " ".repeat(INDENT))?;
+
+    /// Prints a row.
+    pub(super) fn print_row(&self, out: &mut dyn Write, head: &[String; N], row: &[String; N]) -> io::Result<()> {
+        match self {
+            Self::Lines(widths) => {
+                let cells = row.iter().zip(widths).map(|(cell, width)| format!("{cell:<width$}"));
+                writeln!(out, "{}", cells.collect::<Vec<_>>().join(&" ".repeat(GAP)).trim_end())
+            }
+            Self::Beside(widths) => print_beside(out, row, widths, &[false; N]),
+            Self::Hung { widths, hung, columns } => {
+                print_beside(out, row, widths, hung)?;
+                let cells = row.iter().zip(hung).filter(|(_, is_hung)| **is_hung).map(|(cell, _)| cell.as_str());
+                for line in lines_of_cells(cells, columns.saturating_sub(INDENT)) {
+                    writeln!(out, "{}{line}", " ".repeat(INDENT))?;
+                }
+                Ok(())
+            }
+            Self::Records { names, columns } => print_record(out, head, row, *names, *columns),
         }
     }
-    Ok(())
+
+    /// Prints what is between two rows.
+    pub(super) fn print_gap(&self, out: &mut dyn Write) -> io::Result<()> {
+        if matches!(self, Self::Records { .. }) { writeln!(out) } else { Ok(()) }
+    }
+}
+
+/// A line of as many of these parts as fit. The first one is there in any case, and is cut if it is too long.
+pub(super) fn line(parts: &[impl AsRef<str>], columns: Option<usize>) -> String {
+    let room = columns.unwrap_or(usize::MAX);
+    let mut parts = parts.iter().map(AsRef::as_ref);
+    let mut line = parts.next().unwrap_or_default().to_owned();
+    if length(&line) > room {
+        line = line.chars().take(room.saturating_sub(1)).chain(['…']).collect();
+    }
+    for part in parts {
+        if length(&line) + 2 + length(part) > room {
+            break;
+        }
+        line = format!("{line}, {part}");
+    }
+    line
 }
 
 /// The lengths of each column's longest cell and longest word.
@@ -60,17 +114,18 @@ impl<const N: usize> Measures<N> {
         Self { cells, words }
     }
 
-    /// The column with the longest word. The first one says what a row is about, and stays there.
-    fn longest_words(&self) -> usize {
-        (1..N).max_by_key(|column| self.words[*column]).unwrap_or(0)
+    /// The column with the longest word, of those that are not hung. The first one says what a row is about, and stays
+    /// there.
+    fn longest_words(&self, hung: &[bool; N]) -> usize {
+        (1..N).filter(|column| !hung[*column]).max_by_key(|column| self.words[*column]).unwrap_or(0)
     }
 
-    /// The widths of the columns beside each other, without that of `hung`; `None` if their words do not fit.
-    fn widths(&self, columns: usize, hung: Option<usize>) -> Option<[usize; N]> {
+    /// The widths of the columns beside each other, without those that are hung; `None` if their words do not fit.
+    fn widths(&self, columns: usize, hung: &[bool; N]) -> Option<[usize; N]> {
         let (mut widths, mut words) = (self.cells, self.words);
         let mut room = columns.saturating_sub(GAP * N.saturating_sub(1));
-        if let Some(hung) = hung {
-            (widths[hung], words[hung]) = (0, 0);
+        for column in (0..N).filter(|column| hung[*column]) {
+            (widths[column], words[column]) = (0, 0);
             room += GAP;
         }
         while widths.iter().sum::<usize>() > room {
@@ -81,13 +136,13 @@ impl<const N: usize> Measures<N> {
     }
 }
 
-fn print_row<const N: usize>(
+fn print_beside<const N: usize>(
     out: &mut dyn Write,
     row: &[String; N],
     widths: &[usize; N],
-    hung: Option<usize>,
+    hung: &[bool; N],
 ) -> io::Result<()> {
-    let beside = (0..N).filter(|column| Some(*column) != hung);
+    let beside = (0..N).filter(|column| !hung[*column]);
     let cells: Vec<(Vec<String>, usize)> =
         beside.map(|column| (lines(&row[column], widths[column]), widths[column])).collect();
     for i in 0..cells.iter().map(|(lines, _)| lines.len()).max().unwrap_or(0) {
@@ -100,23 +155,18 @@ fn print_row<const N: usize>(
     Ok(())
 }
 
-fn print_records<const N: usize>(
+fn print_record<const N: usize>(
     out: &mut dyn Write,
     head: &[String; N],
-    rows: &[[String; N]],
+    row: &[String; N],
+    names: usize,
     columns: usize,
 ) -> io::Result<()> {
-    let width = head.iter().map(|name| length(name)).max().unwrap_or(0);
     let gap = " ".repeat(GAP);
-    for (i, row) in rows.iter().enumerate() {
-        if i > 0 {
-            writeln!(out)?;
-        }
-        for (name, cell) in head.iter().zip(row) {
-            for (i, line) in lines(cell, columns.saturating_sub(width + GAP)).iter().enumerate() {
-                let name = if i == 0 { name } else { "" };
-                writeln!(out, "{}", format!("{name:<width$}{gap}{line}").trim_end())?;
-            }
+    for (name, cell) in head.iter().zip(row) {
+        for (i, line) in lines(cell, columns.saturating_sub(names + GAP)).iter().enumerate() {
+            let name = if i == 0 { name } else { "" };
+            writeln!(out, "{}", format!("{name:<names$}{gap}{line}").trim_end())?;
         }
     }
     Ok(())
@@ -137,6 +187,21 @@ fn lines(cell: &str, width: usize) -> Vec<String> {
     lines
 }
 
+/// The lines of several cells: beside each other where they fit.
+fn lines_of_cells<'a>(cells: impl Iterator<Item = &'a str>, width: usize) -> Vec<String> {
+    let mut all: Vec<String> = Vec::new();
+    for cell in cells {
+        match all.last_mut() {
+            Some(line) if length(line) + GAP + length(cell) <= width => {
+                line.push_str(&" ".repeat(GAP));
+                line.push_str(cell);
+            }
+            _ => all.extend(lines(cell, width)),
+        }
+    }
+    all
+}
+
 fn length(text: &str) -> usize {
     text.chars().count()
 }
@@ -148,9 +213,28 @@ mod tests {
     const ROW: [&str; 3] = ["Deployment app/web", "2", "10.1.0.10, by annotation kube-ipam.net1.ip (web.yaml:12)"];
 
     fn printed(columns: usize) -> Result<String, Box<dyn std::error::Error>> {
-        let mut out = Vec::new();
-        print(&mut out, ["WORKLOAD", "PODS", "GETS"], &[ROW.map(str::to_owned)], columns)?;
+        let (mut out, head, row) =
+            (Vec::new(), ["WORKLOAD", "PODS", "GETS"].map(str::to_owned), ROW.map(str::to_owned));
+        let layout = Layout::new(&head, std::slice::from_ref(&row), Some(columns));
+        layout.print_head(&mut out, &head)?;
+        layout.print_row(&mut out, &head, &row)?;
         Ok(String::from_utf8(out)?)
+    }
+
+    #[test]
+    fn a_line_has_the_parts_that_fit_and_at_least_the_beginning_of_the_first() {
+        let parts = ["assigned to pod", "fixed", "network lan"];
+        for (columns, expected) in [
+            (None, "assigned to pod, fixed, network lan"),
+            (Some(35), "assigned to pod, fixed, network lan"),
+            (Some(34), "assigned to pod, fixed"),
+            (Some(21), "assigned to pod"),
+            (Some(15), "assigned to pod"),
+            (Some(14), "assigned to p…"),
+            (Some(1), "…"),
+        ] {
+            assert_eq!(line(&parts, columns), expected, "{columns:?}");
+        }
     }
 
     #[test]
@@ -184,6 +268,28 @@ mod tests {
             10.1.0.10, by annotation
             kube-ipam.net1.ip
             (web.yaml:12)
+        ");
+        Ok(())
+    }
+
+    #[test]
+    fn several_columns_stand_below_where_one_is_not_enough() -> Result<(), Box<dyn std::error::Error>> {
+        let (mut out, head) = (Vec::new(), ["ADDRESS", "STATE", "POD", "NODE", "CONTAINER"].map(str::to_owned));
+        let rows = [
+            ["10.1.0.10", "held", "database/db-0", "worker-1", "c0ffee012345"].map(str::to_owned),
+            ["10.1.0.11", "held", "database/a-pod-with-a-long-name", "worker-1", "c0ffee012345"].map(str::to_owned),
+        ];
+        let layout = Layout::new(&head, &rows, Some(34));
+        layout.print_head(&mut out, &head)?;
+        rows.iter().try_for_each(|row| layout.print_row(&mut out, &head, row))?;
+        insta::assert_snapshot!(String::from_utf8(out)?, @r"
+        ADDRESS    STATE  NODE
+            POD  CONTAINER
+        10.1.0.10  held   worker-1
+            database/db-0  c0ffee012345
+        10.1.0.11  held   worker-1
+            database/a-pod-with-a-long-name
+            c0ffee012345
         ");
         Ok(())
     }

@@ -19,12 +19,16 @@ pub(super) fn printable_lines(text: &str) -> String {
 /// The same for a JSON document, which stays the same document: only its strings can have such characters, and JSON has
 /// escapes for them (RFC 8259, section 7).
 pub(super) fn printable_json(document: &str) -> Cow<'_, str> {
-    let is_escaped = |c: char| c != '\n' && replacement(c).is_some();
-    if !document.contains(is_escaped) {
+    if !document.contains(is_active) {
         return Cow::Borrowed(document);
     }
-    let escape = |c: char| if is_escaped(c) { format!("\\u{:04x}", u32::from(c)) } else { c.to_string() };
+    let escape = |c: char| if is_active(c) { format!("\\u{:04x}", u32::from(c)) } else { c.to_string() };
     Cow::Owned(document.chars().map(escape).collect())
+}
+
+/// Whether a terminal obeys a character, other than a line end.
+pub(super) fn is_active(c: char) -> bool {
+    c != '\n' && replacement(c).is_some()
 }
 
 /// The character to show for a control character.

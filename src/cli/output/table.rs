@@ -1,11 +1,13 @@
 //! A table for people: columns with two spaces between them and no lines, so that it can be cut and grepped.
 //!
 //! A table of one page is as wide as its cells. In a longer one, the first page sets the widths, so that memory does
-//! not grow with the table. A wider cell on a later page pushes the rest of its row to the right.
+//! not grow with the table. A wider cell on a later page pushes the rest of its row to the right. On a terminal, the
+//! table fits it ([`super::fit`]); elsewhere, each row takes one line.
 
 use std::io::Write;
 
 use super::CliError;
+use super::fit::Layout;
 use super::printable::printable;
 
 /// How many rows set the widths of the columns.
@@ -17,31 +19,40 @@ pub(super) const GAP: usize = 2;
 /// A table that is printed row by row. Without rows, it prints nothing.
 pub(crate) struct StreamTable<'a, const N: usize> {
     out: &'a mut dyn Write,
-    widths: [usize; N],
-    /// The header and the first rows, until the widths are known.
+    /// The width of the terminal, if the output is for one.
+    columns: Option<usize>,
+    head: [String; N],
+    layout: Option<Layout<N>>,
+    /// The first rows, until there is a layout.
     measured: Vec<[String; N]>,
     printed: usize,
 }
 
 impl<'a, const N: usize> StreamTable<'a, N> {
-    pub(super) fn new(out: &'a mut dyn Write, head: [&str; N]) -> Self {
-        Self { out, widths: [0; N], measured: vec![head.map(str::to_owned)], printed: 0 }
+    pub(super) fn new(out: &'a mut dyn Write, head: [&str; N], columns: Option<usize>) -> Self {
+        let head = head.map(str::to_owned);
+        Self { out, columns, head, layout: None, measured: Vec::new(), printed: 0 }
     }
 
     /// Adds a row.
     pub(crate) fn push(&mut self, row: [String; N]) -> Result<(), CliError> {
         let row = row.map(|cell| printable(&cell).into_owned());
-        if self.printed > 0 {
-            self.printed += 1;
-            return self.print(&row);
+        match self.layout.take() {
+            Some(layout) => {
+                self.print(&layout, &row)?;
+                self.layout = Some(layout);
+                Ok(())
+            }
+            None => {
+                self.measured.push(row);
+                if self.measured.len() < MEASURED_ROWS { Ok(()) } else { self.flush() }
+            }
         }
-        self.measured.push(row);
-        if self.measured.len() > MEASURED_ROWS { self.flush() } else { Ok(()) }
     }
 
     /// Ends the table. Returns the number of rows.
     pub(crate) fn end(mut self) -> Result<usize, CliError> {
-        if self.measured.len() > 1 {
+        if !self.measured.is_empty() {
             self.flush()?;
         }
         self.out.flush()?;
@@ -50,19 +61,19 @@ impl<'a, const N: usize> StreamTable<'a, N> {
 
     fn flush(&mut self) -> Result<(), CliError> {
         let rows = std::mem::take(&mut self.measured);
-        for row in &rows {
-            for (width, cell) in self.widths.iter_mut().zip(row) {
-                *width = cell.chars().count().max(*width);
-            }
-        }
-        self.printed = rows.len() - 1;
-        rows.iter().try_for_each(|row| self.print(row))
+        let layout = Layout::new(&self.head, &rows, self.columns);
+        layout.print_head(self.out, &self.head)?;
+        rows.iter().try_for_each(|row| self.print(&layout, row))?;
+        self.layout = Some(layout);
+        Ok(())
     }
 
-    fn print(&mut self, row: &[String; N]) -> Result<(), CliError> {
-        let cells = row.iter().zip(self.widths).map(|(cell, width)| format!("{cell:<width$}"));
-        let line = cells.collect::<Vec<_>>().join(&" ".repeat(GAP));
-        Ok(writeln!(self.out, "{}", line.trim_end())?)
+    fn print(&mut self, layout: &Layout<N>, row: &[String; N]) -> Result<(), CliError> {
+        if self.printed > 0 {
+            layout.print_gap(self.out)?;
+        }
+        self.printed += 1;
+        Ok(layout.print_row(self.out, &self.head, row)?)
     }
 }
 
@@ -72,7 +83,7 @@ mod tests {
 
     fn printed(rows: impl IntoIterator<Item = [String; 2]>) -> Result<(usize, String), Box<dyn std::error::Error>> {
         let mut out = Vec::new();
-        let mut table = StreamTable::new(&mut out, ["NAME", "VALUE"]);
+        let mut table = StreamTable::new(&mut out, ["NAME", "VALUE"], None);
         rows.into_iter().try_for_each(|row| table.push(row))?;
         let rows = table.end()?;
         Ok((rows, String::from_utf8(out)?))

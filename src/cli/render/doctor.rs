@@ -1,11 +1,14 @@
-//! The results of the checks, each as soon as it is known: lines and a closing sentence, or a JSON list.
+//! The results of the checks, each as soon as it is known: lines and a closing sentence, or a list of documents.
 
-use anstyle::{AnsiColor, Style};
+use anstyle::Style;
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::plan;
+use super::style::{DIMMED, GOOD, WARNING, WRONG};
 use crate::cli::CliError;
-use crate::cli::output::{Format, Output, StreamList};
+use crate::cli::output::{Encoding, Format, Output, StreamList};
+use crate::explain::Command;
 use crate::ops::operator::doctor::{CheckResult, DoctorReport, Fix, Outcome, Remedy, Status};
 
 /// Prints results one by one.
@@ -13,34 +16,49 @@ pub(crate) enum Printer<'a> {
     /// For people.
     Lines(&'a mut Output),
     /// For programs.
-    Json(StreamList<'a>),
+    Documents(StreamList<'a>),
 }
 
-/// A result as JSON.
-#[derive(Serialize)]
+/// A result of a check.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Result")]
 struct Document<'a> {
+    /// The name of the check. It never changes.
     check: &'static str,
+    /// What the check looks at.
     area: &'static str,
+    /// What the result is about.
     object: &'a str,
+    /// How it is.
+    #[schemars(extend("enum" = Status::ALL.map(Status::word)))]
     status: &'static str,
+    /// The finding in a sentence.
     message: &'a str,
+    /// What to do, if it is not as it should be.
     #[serde(skip_serializing_if = "Option::is_none")]
     remedy: Option<RemedyDocument<'a>>,
+    /// What `--fix` does about it.
     #[serde(skip_serializing_if = "Option::is_none")]
     fix: Option<String>,
 }
 
-#[derive(Serialize)]
+/// What to do.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Remedy")]
 struct RemedyDocument<'a> {
+    /// In words.
     text: &'a str,
-    commands: &'a [String],
+    /// The commands that do it, ready to paste.
+    #[schemars(with = "&'a [String]")]
+    commands: &'a [Command],
 }
 
 impl<'a> Printer<'a> {
     pub(crate) fn new(output: &'a mut Output, format: Format) -> Self {
         match format {
             Format::Table => Self::Lines(output),
-            Format::Json => Self::Json(output.stream_list()),
+            Format::Json => Self::Documents(output.stream_list(Encoding::Json)),
+            Format::Yaml => Self::Documents(output.stream_list(Encoding::Yaml)),
         }
     }
 
@@ -48,7 +66,7 @@ impl<'a> Printer<'a> {
     pub(crate) fn result(&mut self, result: &CheckResult) -> Result<(), CliError> {
         match self {
             Self::Lines(output) => lines(result, output),
-            Self::Json(list) => list.push(&document(result)),
+            Self::Documents(list) => list.push(&document(result)),
         }
     }
 
@@ -59,7 +77,7 @@ impl<'a> Printer<'a> {
                 output.line("")?;
                 output.line(&summary(report))
             }
-            Self::Json(list) => list.end(),
+            Self::Documents(list) => list.end(),
         }
     }
 }
@@ -79,15 +97,15 @@ fn lines(CheckResult { check, outcome, .. }: &CheckResult, output: &mut Output) 
     let Some(Remedy { text, commands }) = remedy else { return Ok(()) };
     let plain = Style::new();
     output.styled_line(plain, "         next: ", text)?;
-    commands.iter().try_for_each(|command| output.styled_line(plain, "               ", command))
+    commands.iter().try_for_each(|command| output.styled_line(plain, "               ", &command.to_string()))
 }
 
 fn style(status: Status) -> Style {
     match status {
-        Status::Ok => AnsiColor::Green.on_default(),
-        Status::Skipped => Style::new().dimmed(),
-        Status::Warning => AnsiColor::Yellow.on_default().bold(),
-        Status::Error => AnsiColor::Red.on_default().bold(),
+        Status::Ok => GOOD,
+        Status::Skipped => DIMMED,
+        Status::Warning => WARNING,
+        Status::Error => WRONG,
     }
 }
 
@@ -122,4 +140,15 @@ pub(crate) fn question(fix: &Fix) -> String {
     let mut chars = text.chars();
     let first = chars.next().map(|c| c.to_ascii_uppercase()).into_iter();
     first.chain(chars).chain(['?']).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Document;
+    use crate::cli::render::schema::assert_current;
+
+    #[test]
+    fn the_schema_of_results_is_current() {
+        assert_current::<Vec<Document<'_>>>("doctor.schema.json");
+    }
 }

@@ -1,15 +1,24 @@
 //! An explanation: a sentence first, then the details with their sources, then what to do.
 
+use anstyle::Style;
 use jiff::Timestamp;
+use schemars::JsonSchema;
+use serde::Serialize;
 
+use super::style::{DIMMED, GOOD, STRONG, WARNING, WRONG};
 use crate::cli::CliError;
-use crate::cli::output::Output;
-use crate::explain::{Before, Explanation, Remedy};
+use crate::cli::output::{Encoding, Output};
+use crate::explain::{Before, Explanation, Outcome, Remedy, Verdict};
 use crate::ops::operator::explain::ExplainReport;
 
-/// Prints the explanations as JSON, with exact times.
-pub(crate) fn json(output: &mut Output, report: &ExplainReport) -> Result<(), CliError> {
-    output.json(&report.explanations)
+/// The explanations of a subject: one, or of an address one for each routing domain that has it.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Explanations")]
+struct Document<'a>(&'a [Explanation]);
+
+/// Prints the explanations for programs, with exact times.
+pub(crate) fn document(output: &mut Output, report: &ExplainReport, encoding: Encoding) -> Result<(), CliError> {
+    output.document(&Document(&report.explanations), encoding)
 }
 
 /// Prints the explanations for people.
@@ -28,25 +37,26 @@ pub(crate) fn page(output: &mut Output, report: &ExplainReport) -> Result<(), Cl
 }
 
 fn section(output: &mut Output, explanation: &Explanation, now: Timestamp) -> Result<(), CliError> {
-    output.paragraph("", &explanation.headline.spoken(now))?;
+    sentence(output, STRONG, &explanation.headline.spoken(now))?;
     if let Some(agreement) = &explanation.agreement {
-        output.paragraph("", &agreement.to_string())?;
+        sentence(output, verdict_style(agreement.verdict), &agreement.to_string())?;
     }
     if let Some(next) = &explanation.next {
-        output.paragraph("", &next.to_string())?;
+        sentence(output, outcome_style(next.outcome), &next.to_string())?;
     }
     output.line("")?;
     let width = explanation.facts.iter().map(|fact| fact.topic.word().len()).max().unwrap_or_default();
     for fact in &explanation.facts {
         let (topic, text) = (fact.topic.word(), fact.text.spoken(now));
-        output.paragraph(&format!("{topic:<width$}  "), &format!("{text} [{}]", fact.source))?;
+        let (label, text) = (format!("{topic:<width$}  "), format!("{text} [{}]", fact.source));
+        output.styled_paragraph((DIMMED, &label), (Style::new(), &text))?;
     }
     if let Some(before) = &explanation.before {
         history(output, before, now)?;
     }
     if !explanation.remedies.is_empty() {
         output.line("")?;
-        output.line("What to do:")?;
+        sentence(output, STRONG, "What to do:")?;
         explanation.remedies.iter().try_for_each(|remedy| remedy_lines(output, remedy, now))?;
     }
     for part in &explanation.parts {
@@ -56,13 +66,32 @@ fn section(output: &mut Output, explanation: &Explanation, now: Timestamp) -> Re
     Ok(())
 }
 
+fn sentence(output: &mut Output, style: Style, text: &str) -> Result<(), CliError> {
+    output.styled_paragraph((Style::new(), ""), (style, text))
+}
+
+fn verdict_style(verdict: Verdict) -> Style {
+    match verdict {
+        Verdict::Agree => GOOD,
+        Verdict::Unknown => WARNING,
+        Verdict::Disagree => WRONG,
+    }
+}
+
+fn outcome_style(outcome: Outcome) -> Style {
+    match outcome {
+        Outcome::Refused => WARNING,
+        Outcome::Repeats | Outcome::Assigns | Outcome::Unknown => Style::new(),
+    }
+}
+
 fn history(output: &mut Output, before: &Before, now: Timestamp) -> Result<(), CliError> {
     output.line("")?;
-    output.line("Before:")?;
+    sentence(output, STRONG, "Before:")?;
     for holding in &before.holders {
         output.paragraph("- ", &format!("{} [{}]", holding.text.spoken(now), holding.sources.join(", ")))?;
     }
-    let unknown = before.unknown.iter().map(|why| format!("not known: {why}"));
+    let unknown = before.unknown.iter().map(|unknown| format!("not known: {}", unknown.text));
     unknown.into_iter().try_for_each(|text| output.paragraph("- ", &text))
 }
 
@@ -72,5 +101,16 @@ fn remedy_lines(output: &mut Output, remedy: &Remedy, now: Timestamp) -> Result<
     match &remedy.command {
         Some(command) => output.line(&format!("    {command}")),
         None => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Document;
+    use crate::cli::render::schema::assert_current;
+
+    #[test]
+    fn the_schema_of_an_explanation_is_current() {
+        assert_current::<Document<'_>>("explain.schema.json");
     }
 }

@@ -1,13 +1,23 @@
 //! Renders the verbs' reports, one module each: tables and sentences for people, documents for programs.
 
+pub(super) mod batches;
+pub(super) mod config;
 pub(super) mod doctor;
 pub(super) mod explain;
 pub(super) mod list;
+pub(super) mod man;
+pub(super) mod move_reservation;
 pub(super) mod plan;
 pub(super) mod recovery;
 pub(super) mod release;
+pub(super) mod reserve;
 pub(super) mod sweep;
 pub(super) mod usage;
+pub(super) mod watch;
+
+#[cfg(test)]
+mod schema;
+mod style;
 
 use jiff::Timestamp;
 
@@ -21,6 +31,13 @@ fn columns(AttachmentId { ifname, node, container, .. }: &AttachmentId) -> [Stri
 /// The text of an empty cell.
 fn none() -> String {
     "-".to_owned()
+}
+
+/// A number for people. Nobody reads the 20 digits of an IPv6 network.
+fn count(number: u128) -> String {
+    /// From here on, a number is rounded.
+    const ROUNDED: u128 = 1_000_000_000_000;
+    if number < ROUNDED { number.to_string() } else { format!("{number:.1e}") }
 }
 
 /// The time since then, as kubectl prints it: `42s`, `7m`, `3h`, `12d`.

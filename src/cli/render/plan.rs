@@ -9,9 +9,9 @@ use std::net::IpAddr;
 use clap::ValueEnum;
 
 use self::document::Document;
-use super::none;
+use super::{count, none};
 use crate::cli::CliError;
-use crate::cli::output::{Output, printable};
+use crate::cli::output::{Encoding, Output, printable};
 use crate::ops::operator::plan::Planned;
 use crate::plan::{InterfaceReport, NetworkReport, Outcome, PodAddresses};
 
@@ -43,7 +43,7 @@ pub(crate) fn plan(output: &mut Output, planned: &Planned, format: Format) -> Re
     match format {
         Format::Table => people(output, planned),
         Format::Json => output.json(&Document::of(planned)),
-        Format::Yaml => output.yaml(&Document::of(planned)),
+        Format::Yaml => output.document(&Document::of(planned), Encoding::Yaml),
         Format::Sarif => output.json(&sarif::log(planned)),
     }
 }
@@ -71,7 +71,7 @@ fn people(output: &mut Output, planned: &Planned) -> Result<(), CliError> {
     if planned.report.interfaces.is_empty() && planned.report.networks.is_empty() {
         return output.line("These files define no network of kube-ipam and no pods.");
     }
-    output.fitted_table(NETWORKS, planned.report.networks.iter().map(network_row))?;
+    output.table(NETWORKS, planned.report.networks.iter().map(network_row))?;
     // In most clusters, another plugin serves the first interface of every pod.
     let interfaces = planned.report.interfaces.iter().filter(|interface| interface.outcome != Outcome::OtherPlugin);
     let rows: Vec<_> = interfaces.map(workload_row).collect();
@@ -80,7 +80,7 @@ fn people(output: &mut Output, planned: &Planned) -> Result<(), CliError> {
         (false, false) => output.line("")?,
         _ => {}
     }
-    output.fitted_table(WORKLOADS, rows)
+    output.table(WORKLOADS, rows)
 }
 
 fn network_row(network: &NetworkReport) -> [String; 7] {
@@ -93,13 +93,6 @@ fn network_row(network: &NetworkReport) -> [String; 7] {
         count(network.left()),
         count(network.fixed_taken),
     ]
-}
-
-/// A number for people. Nobody reads the 20 digits of an IPv6 network.
-fn count(number: u128) -> String {
-    /// From here on, a number is rounded.
-    const ROUNDED: u128 = 1_000_000_000_000;
-    if number < ROUNDED { number.to_string() } else { format!("{number:.1e}") }
 }
 
 fn workload_row(interface: &InterfaceReport) -> [String; 5] {

@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use crate::cli::CliError;
-use crate::cli::output::{Format, Output};
+use crate::cli::output::{Encoding, Format, Output};
 use crate::ipam::name::Name;
 use crate::ipam::recovery::{LastRecovery, Progress, Recovery};
 use crate::ipam::refusal::list;
@@ -35,8 +35,9 @@ pub(crate) fn report(output: &mut Output, report: &RecoveryReport, format: Forma
         RecoveryReport::Progress(progress, missing) => {
             let known = missing.as_deref().ok();
             match format {
-                Format::Json => output.json(&document(progress, known))?,
                 Format::Table => sentences(progress, known, output)?,
+                Format::Json => output.document(&document(progress, known), Encoding::Json)?,
+                Format::Yaml => output.document(&document(progress, known), Encoding::Yaml)?,
             }
             if let Err(why) = missing {
                 output.warn(&format!("can't tell which nodes are missing: {why}"));

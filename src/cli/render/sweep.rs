@@ -1,12 +1,16 @@
-//! The report of a sweep: a table with a summary, or a JSON document.
+//! The report of a sweep: a table with a summary, a document, or the addresses.
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
 
 use jiff::Timestamp;
 use serde::Serialize;
 
 use super::{age, columns, none};
 use crate::cli::CliError;
-use crate::cli::output::{Format, Output};
+use crate::cli::output::{Encoding, ListFormat, Output};
 use crate::ipam::lease::Holder;
+use crate::ipam::name::{AttachmentId, Name};
 use crate::ipam::refusal::list;
 use crate::ipam::sweep::{Stopped, Tally, Target};
 use crate::ops::operator::sweep::{Scope, SweepEntry, SweepOptions, SweepOutcome, SweepReport};
@@ -51,11 +55,14 @@ pub(crate) fn report(
     output: &mut Output,
     report: &SweepReport,
     options: SweepOptions,
-    format: Format,
+    format: ListFormat,
 ) -> Result<(), CliError> {
     match format {
-        Format::Json => output.json(&document(report, options))?,
-        Format::Table => table(output, report, options)?,
+        ListFormat::Table => table(output, report, options)?,
+        ListFormat::Wide => wide(output, report, options)?,
+        ListFormat::Json => output.document(&document(report, options), Encoding::Json)?,
+        ListFormat::Yaml => output.document(&document(report, options), Encoding::Yaml)?,
+        ListFormat::Name => names(output, report)?,
     }
     about_recovery(output, report);
     Ok(())
@@ -84,6 +91,29 @@ fn table(output: &mut Output, report: &SweepReport, options: SweepOptions) -> Re
         output.table(HEAD, report.entries.iter().map(|entry| row(entry, now)))?;
     }
     output.line(&summary(report, options))
+}
+
+/// The table with the whole names of containers, and two columns more.
+fn wide(output: &mut Output, report: &SweepReport, options: SweepOptions) -> Result<(), CliError> {
+    let now = Timestamp::now();
+    let head = [HEAD[0], HEAD[1], HEAD[2], HEAD[3], HEAD[4], HEAD[5], HEAD[6], HEAD[7], "VRF", "WORKLOAD", HEAD[8]];
+    let wide_row = |entry: &SweepEntry| {
+        let [what, outcome, network, pod, ifname, node, _, since, why] = row(entry, now);
+        let container = attachment(entry).map_or_else(none, |id| id.container.to_string());
+        let vrf = address(entry).map_or_else(none, |(vrf, _)| vrf.to_string());
+        let workload = entry.holder.as_ref().and_then(|holder| holder.workload.clone()).unwrap_or_else(none);
+        [what, outcome, network, pod, ifname, node, container, since, vrf, workload, why]
+    };
+    if !report.entries.is_empty() {
+        output.table(head, report.entries.iter().map(wide_row))?;
+    }
+    output.line(&summary(report, options))
+}
+
+/// The addresses of all leak candidates, each on a line of its own.
+fn names(output: &mut Output, report: &SweepReport) -> Result<(), CliError> {
+    let addresses: BTreeSet<IpAddr> = report.entries.iter().filter_map(address).map(|(_, ip)| *ip).collect();
+    addresses.iter().try_for_each(|ip| output.name(ip))
 }
 
 fn summary(report: &SweepReport, options: SweepOptions) -> String {
@@ -169,18 +199,28 @@ impl<'a> From<&'a SweepEntry> for CandidateRow<'a> {
 }
 
 fn row(entry: &SweepEntry, now: Timestamp) -> [String; 9] {
-    let what = match &entry.target {
-        Target::Address { ip, .. } | Target::Share { ip, .. } => ip.to_string(),
-        Target::Attachment(_) => "attachment".to_owned(),
-    };
-    let id = match (&entry.target, &entry.holder) {
-        (Target::Attachment(id) | Target::Share { of: id, .. }, _) => Some(id),
-        (Target::Address { .. }, holder) => holder.as_ref().map(|holder| &holder.id),
-    };
+    let what = address(entry).map_or_else(|| "attachment".to_owned(), |(_, ip)| ip.to_string());
+    let id = attachment(entry);
     let pod = entry.holder.as_ref().and_then(|holder| holder.pod.label());
     let since = entry.since.map_or_else(none, |since| age(since, now));
     let network = id.map_or_else(none, |id| id.network.to_string());
     let [ifname, node, container] = id.map_or_else(|| [none(), none(), none()], columns);
     let outcome = word(entry.outcome).to_owned();
     [what, outcome, network, pod.unwrap_or_else(none), ifname, node, container, since, entry.why.clone()]
+}
+
+/// The address of a candidate, with its vrf; `None` for an entry without one.
+fn address(entry: &SweepEntry) -> Option<(&Name, &IpAddr)> {
+    match &entry.target {
+        Target::Address { vrf, ip } | Target::Share { vrf, ip, .. } => Some((vrf, ip)),
+        Target::Attachment(_) => None,
+    }
+}
+
+/// The attachment of a candidate.
+fn attachment(entry: &SweepEntry) -> Option<&AttachmentId> {
+    match &entry.target {
+        Target::Attachment(id) | Target::Share { of: id, .. } => Some(id),
+        Target::Address { .. } => entry.holder.as_ref().map(|holder| &holder.id),
+    }
 }

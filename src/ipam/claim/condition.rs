@@ -59,6 +59,7 @@ pub(super) fn conclusion(refusal: &Refusal) -> Option<Conclusion> {
         | Refusal::Foreign { .. }
         | Refusal::AnswersForAll { .. }
         | Refusal::Reserved { .. }
+        | Refusal::ReservedByHand { .. }
         | Refusal::HeldByHostLocal { .. }
         | Refusal::Unreadable { .. } => "IPAddressConflict",
         Refusal::OutsideSubnets { .. }

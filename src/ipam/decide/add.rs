@@ -295,7 +295,7 @@ impl Add {
         self.probes.count_answer();
         match &candidate.availability {
             // The last holder may just be leaving, and a reservation must not be overwritten.
-            Availability::Resting { may_answer: true, .. } | Availability::Reserved(_) => {
+            Availability::Resting { may_answer: true, .. } | Availability::Reserved { .. } => {
                 Some(Refusal::StillAnswers { ip, mac, ifname })
             }
             _ => {

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 
 use super::specific_address::Takeover;
 use crate::ipam::keys::{self, CooldownClass};
-use crate::ipam::lease::Lease;
+use crate::ipam::lease::{Lease, ManualReservation};
 use crate::ipam::name::Name;
 use crate::store::{Guard, Key, Revision};
 
@@ -37,8 +37,12 @@ pub(super) enum Availability {
     Foreign { revision: Revision, lease: Box<Lease> },
     /// The holder may lose it: its pod is gone, or it is an earlier sandbox of the same pod.
     Takeover(Box<Takeover>),
-    /// Nobody holds it, and it is reserved for the requester's owner, or the reservation has expired.
-    Reserved(Revision),
+    /// Nobody holds it, and it is reserved for the requester or its owner, or the reservation has expired.
+    Reserved {
+        revision: Revision,
+        /// What the operator said of it. It applies again when the requester releases the address.
+        manual: Option<Box<ManualReservation>>,
+    },
     /// A virtual machine migrates, and the requester becomes the second holder.
     Joining { revision: Revision, lease: Box<Lease> },
 }
@@ -65,6 +69,11 @@ impl Candidate {
         Some(Self { ip, availability: Availability::Foreign { revision, lease: Box::new(lease.clone()) } })
     }
 
+    /// The candidate of an address whose reservation is over.
+    pub(super) fn expired(ip: IpAddr, revision: Revision) -> Self {
+        Self { ip, availability: Availability::Reserved { revision, manual: None } }
+    }
+
     pub(super) fn is_unread(&self) -> bool {
         self.availability == Availability::Unread
     }
@@ -80,7 +89,7 @@ impl Candidate {
             Availability::Unread | Availability::Free => None,
             Availability::Resting { revision, .. }
             | Availability::Foreign { revision, .. }
-            | Availability::Reserved(revision)
+            | Availability::Reserved { revision, .. }
             | Availability::Joining { revision, .. } => Some(*revision),
             Availability::Takeover(takeover) => Some(takeover.revision),
         }
@@ -93,8 +102,20 @@ impl Candidate {
             | Availability::Free
             | Availability::Resting { .. }
             | Availability::Foreign { .. }
-            | Availability::Reserved(_)
+            | Availability::Reserved { .. }
             | Availability::Joining { .. } => None,
+        }
+    }
+
+    /// What the operator said of the address, if it is reserved by hand beyond this assignment.
+    pub(super) fn manual(&self, now: Timestamp) -> Option<&ManualReservation> {
+        match &self.availability {
+            Availability::Reserved { manual, .. } => manual.as_deref(),
+            Availability::Takeover(takeover) => takeover.lease.manual(now),
+            Availability::Joining { lease, .. } => lease.manual(now),
+            Availability::Unread | Availability::Free | Availability::Resting { .. } | Availability::Foreign { .. } => {
+                None
+            }
         }
     }
 

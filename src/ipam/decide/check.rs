@@ -107,6 +107,9 @@ pub(super) fn held_lease(id: &AttachmentId, entry: Option<&Entry>) -> Result<(Le
     match Stored::<Lease>::read(&entry.value) {
         Stored::Known(lease) if lease.is_held_by(id) => Ok((lease, entry.revision)),
         Stored::Known(Lease { rest: Some(_), .. }) => Err(NotHeldReason::InCooldown),
+        Stored::Known(Lease { unused: Some(_), manual: Some(manual), .. }) => {
+            Err(NotHeldReason::ReservedByHand(Box::new(manual)))
+        }
         Stored::Known(Lease { unused: Some(_), owner: Some(owner), .. }) => {
             Err(NotHeldReason::Reserved(Box::new(owner)))
         }

@@ -131,7 +131,9 @@ impl Evict {
             // It is in cooldown, which ends.
             (None, Some(rest)) => vec![Op::Delete(key), Op::Delete(rest)],
             // The operator ends its use and its reservation.
-            (None, None) if lease.owner.is_some() && !self.keep_reservation => vec![Op::Delete(key)],
+            (None, None) if !self.keep_reservation && (lease.owner.is_some() || lease.manual.is_some()) => {
+                vec![Op::Delete(key)]
+            }
             (None, None) => super::release::cool_down_or_delete(&self.vrf, self.ip, (*lease).clone(), now),
         };
         for (id, entry) in self.losing(&lease).zip(losing) {

@@ -107,13 +107,15 @@ impl LeaseSurvey {
             }
             _ if lease.unused.is_some() => {
                 self.reserved.push(*ip);
-                self.examples.extend(lease.owner.as_ref().map(|owner| format!("{ip} reserved for {owner}")));
+                self.examples.extend(match (lease.manual(now), &lease.owner) {
+                    (Some(manual), _) => Some(format!("{ip} {manual}")),
+                    (None, owner) => owner.as_ref().map(|owner| format!("{ip} reserved for {owner}")),
+                });
                 if cooldown_rule == CooldownRule::Ignore {
                     // The requester may be its owner.
                     self.held.push(found);
                 } else if lease.is_over_for(owner, now) {
-                    let candidate = Candidate { ip: *ip, availability: Availability::Reserved(*revision) };
-                    self.candidates.push((Rank::ReservationExpired, candidate));
+                    self.candidates.push((Rank::ReservationExpired, Candidate::expired(*ip, *revision)));
                 }
             }
             _ if let Some(foreign) = lease.foreign() => {

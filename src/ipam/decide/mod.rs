@@ -12,6 +12,7 @@
 //! crashes and lost replies in between.
 
 mod add;
+mod admission;
 mod adopt;
 mod amend;
 mod attempt;
@@ -19,6 +20,7 @@ mod auto_search;
 mod candidate;
 mod check;
 mod discard;
+mod edit;
 mod evict;
 mod foreign;
 mod free_search;
@@ -43,6 +45,7 @@ pub use self::attempt::TakenOver;
 pub(super) use self::candidate::cooldown_key;
 pub use self::check::{Check, Holding};
 pub use self::discard::{Discard, Discarded};
+pub use self::edit::{EditLeases, Edited, LeaseEdit};
 pub use self::evict::{Evict, Evicted};
 pub use self::release::{Release, Released};
 pub(super) use self::release::{is_fence_over, release_holder};

@@ -133,7 +133,7 @@ impl Candidate {
         match &self.availability {
             Availability::Free
             | Availability::Resting { .. }
-            | Availability::Reserved(_)
+            | Availability::Reserved { .. }
             | Availability::Foreign { .. } => true,
             Availability::Unread | Availability::Takeover(_) | Availability::Joining { .. } => false,
         }

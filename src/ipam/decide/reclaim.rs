@@ -75,8 +75,10 @@ impl Reclaim {
         let delays = TakeoverDelays { min_age: min_age.unwrap_or(u64::MAX), between_checks };
         let held = if min_age.is_some() { held } else { Vec::new() };
         let (mut own, mut seen_before, mut others) = (Vec::new(), Vec::new(), Vec::new());
-        // A sticky address stays reserved for its owner, even if its pod is gone.
-        for found in held.into_iter().filter(|found| found.lease.owner.is_none()) {
+        // A sticky address stays reserved for its owner, and one that is reserved by hand for whom the operator said,
+        // even if its pod is gone.
+        let is_kept = |lease: &Lease| lease.owner.is_some() || lease.manual(context.now).is_some();
+        for found in held.into_iter().filter(|found| !is_kept(&found.lease)) {
             let may_check = delays.may_check(&found.lease, context.now);
             let was_seen_before = found.lease.seen_gone.is_some();
             let address = SpecificAddress::from_lease(found, context);

@@ -290,7 +290,7 @@ impl ReservationState {
     /// sticky.
     pub(super) fn join(&self, slot: &Slot, lease: Lease) -> Lease {
         let owner = Some(self.sticky.owner.clone());
-        if !self.reserves(slot) {
+        if !self.reserves(slot) || lease.manual.is_some() {
             return if lease.owner.is_none() {
                 Lease { held_for: self.owner_for_note().or(lease.held_for), ..lease }
             } else {
@@ -342,8 +342,8 @@ impl ReservationState {
             .partition(|(i, _)| *i < MAX_GIVEN_UP);
         for (_, (ip, (revision, lease))) in now {
             change.guards.push(Guard::Unchanged(keys::lease(&policy.vrf, ip), *revision));
-            // A requested address was not reserved, and stays as it is.
-            let Some(owner) = lease.owner.clone() else { continue };
+            // A requested address was not reserved, and stays as it is. So does one that is reserved by hand.
+            let Some(owner) = lease.owner.clone().filter(|_| lease.manual.is_none()) else { continue };
             change.writes.extend(put_or_delete(&policy.vrf, ip, lease.clone().given_up(policy.cooldown)));
             let is_over = self.sticky.owner.replaces(&self.cluster.renamed(&owner));
             let reason = if is_over { GiveUpReason::OwnerReplaced } else { GiveUpReason::NotOffered };

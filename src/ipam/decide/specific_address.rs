@@ -14,11 +14,14 @@
 //! If the lease changes in between, its revision changes too. Then the guard of the commit fails, and all of this
 //! starts again.
 
+mod held;
+
 use std::net::IpAddr;
 
 use jiff::Timestamp;
 
 use super::AllocationPolicy;
+use super::admission::Admission;
 use super::amend::Amendment;
 use super::candidate::{Availability, Candidate, cooldown_key};
 use super::lease_survey::FoundLease;
@@ -26,12 +29,11 @@ use super::reads::{Answers, OneEntry, Read, Reads};
 use crate::cause::Cause;
 use crate::ipam::claim::ClaimError;
 use crate::ipam::keys;
-use crate::ipam::lease::{Attachment, Holder, Lease, Stored, UnreadableValue};
-use crate::ipam::machine::JoinQuestion;
+use crate::ipam::lease::{Attachment, Holder, Lease, ManualReservation, Stored, UnreadableValue};
 use crate::ipam::name::{AttachmentId, Name};
 use crate::ipam::refusal::Refusal;
 use crate::ipam::reservation::Owner;
-use crate::ipam::takeover::{self, GoneReason, HolderChecks, InUseReason, TakeoverDecision};
+use crate::ipam::takeover::{self, GoneReason, HolderChecks};
 use crate::store::{Entry, Guard, Revision};
 
 pub(super) struct DecisionContext<'a> {
@@ -106,6 +108,8 @@ pub(super) struct SpecificAddress {
     only_if_owned: bool,
     /// Whether the lease belongs to another owner, and the requester can't share it either.
     of_other_owner: bool,
+    /// What the operator said of the lease, if it is reserved by hand, and not for the requester.
+    kept_by_hand: Option<Box<ManualReservation>>,
     /// Whether the lease is neither reserved for the requester's owner nor held by a pod of that owner.
     not_of_owner: bool,
     /// Corrects a time in the future in its lease. It is written before the refusal, since the lease would never age
@@ -120,8 +124,18 @@ impl SpecificAddress {
     pub(super) fn new(ip: IpAddr) -> Self {
         let (candidate, state) = (Candidate::unread(ip), AddressState::Ready);
         let (only_if_owned, of_other_owner, not_of_owner) = (false, false, false);
-        let (expected, amendment, from_owner) = (None, None, None);
-        Self { candidate, state, expected, only_if_owned, of_other_owner, not_of_owner, amendment, from_owner }
+        let (expected, kept_by_hand, amendment, from_owner) = (None, None, None, None);
+        Self {
+            candidate,
+            state,
+            expected,
+            only_if_owned,
+            of_other_owner,
+            kept_by_hand,
+            not_of_owner,
+            amendment,
+            from_owner,
+        }
     }
 
     /// An address that only its present owner can get.
@@ -201,7 +215,8 @@ impl SpecificAddress {
     }
 
     pub(super) fn owner_to_check(&self) -> Option<&Owner> {
-        let is_reserved = matches!(self.candidate.availability, Availability::Reserved(_) | Availability::Takeover(_));
+        let is_reserved =
+            matches!(self.candidate.availability, Availability::Reserved { .. } | Availability::Takeover(_));
         self.from_owner.as_ref().filter(|_| is_reserved && !self.is_from_an_earlier_sandbox())
     }
 
@@ -258,9 +273,13 @@ impl SpecificAddress {
     fn on_lease(&mut self, mut lease: Option<(Revision, Lease)>, context: &DecisionContext<'_>) {
         let ip = self.candidate.ip;
         (self.candidate.availability, self.state) = (Availability::Free, AddressState::Ready);
-        (self.of_other_owner, self.from_owner) = (false, None);
+        (self.of_other_owner, self.kept_by_hand, self.from_owner) = (false, None, None);
+        let manual = lease.as_ref().and_then(|(_, lease)| lease.manual(context.now)).cloned().map(Box::new);
+        let admission = manual.as_ref().map(|manual| Admission::new(manual, context.own, context.policy));
+        let is_admitted = admission.as_ref().is_some_and(|admission| *admission != Admission::Refused);
         let own = context.policy.sticky.as_ref().map(|sticky| &sticky.owner);
-        let owner = lease.as_ref().and_then(|(_, lease)| lease.owner.as_ref());
+        // An older version may have added an owner to a lease that is reserved by hand.
+        let owner = lease.as_ref().and_then(|(_, lease)| lease.owner.as_ref()).filter(|_| manual.is_none());
         let renamed = owner.map(|owner| context.policy.cluster.renamed(owner));
         let is_held_for_own =
             lease.as_ref().zip(own).is_some_and(|((_, lease), own)| lease.is_held_for(own, &context.policy.cluster));
@@ -268,8 +287,10 @@ impl SpecificAddress {
         // This call has read the present claim, so a reservation of an earlier claim of the same name has ended.
         let is_over = renamed.as_ref().zip(own).is_some_and(|(owner, own)| own.replaces(owner));
         let is_reserved = is_own && lease.as_ref().is_some_and(|(_, lease)| lease.rest.is_none());
-        self.not_of_owner = !is_reserved && !is_held_for_own;
-        if let Some(own) = own.filter(|_| self.only_if_owned && !is_own && !is_over) {
+        // While another pod of the same StatefulSet holds it, it is that pod's.
+        let is_kept_for_own = is_admitted && lease.as_ref().is_some_and(|(_, lease)| lease.unused.is_some());
+        self.not_of_owner = !is_reserved && !is_held_for_own && !is_kept_for_own;
+        if let Some(own) = own.filter(|_| self.only_if_owned && !is_own && !is_over && !is_admitted) {
             self.state = AddressState::Refused(ClaimError::NotItsOwn { ip, owner: Box::new(own.clone()) }.into());
             return;
         }
@@ -295,6 +316,7 @@ impl SpecificAddress {
         // If the pod itself already holds it, its owner was confirmed when the address was assigned.
         let has_other_pod = lease.holders.iter().any(|other| other.pod != context.own.pod);
         self.from_owner = match own {
+            _ if let Some(Admission::IfOwnedBy(owner)) = &admission => Some((**owner).clone()),
             _ if !has_other_pod => None,
             Some(own) if is_own => own.kind.needs_check().then(|| own.clone()),
             // This call has read the sticky virtual machine's instance, by its UID.
@@ -303,8 +325,15 @@ impl SpecificAddress {
             _ => None,
         };
         match (lease.unused, &lease.owner) {
-            (Some(_), _) if is_own || is_over || lease.is_over(context.now) => {
-                self.candidate.availability = Availability::Reserved(revision);
+            (Some(_), _) if is_admitted || is_own || is_over || lease.is_over(context.now) => {
+                self.candidate.availability = Availability::Reserved { revision, manual };
+            }
+            (Some(_), _) if let Some(manual) = manual => {
+                self.of_other_owner = true;
+                let sighted = lease.sighted(context.now);
+                self.amendment =
+                    sighted.map(|lease| Amendment::for_lease(context.policy.vrf.clone(), ip, revision, lease));
+                self.state = AddressState::Refused(Refusal::ReservedByHand { ip, manual });
             }
             (Some(since), Some(owner)) => {
                 self.of_other_owner = true;
@@ -316,88 +345,9 @@ impl SpecificAddress {
             (Some(_), None) => self.state = AddressState::Refused(self.damaged("it is reserved for nobody")),
             (None, _) => {
                 self.of_other_owner = !is_own && !is_over && !may_join && !is_held_for_own;
+                self.kept_by_hand = manual.filter(|_| !is_admitted);
                 self.decide(revision, lease, context.own, context.checks);
             }
         }
     }
-
-    pub(super) fn recheck(&mut self, own: &Holder, checks: &HolderChecks) {
-        if let AddressState::CheckHolder(check) = &self.state {
-            let HolderCheck { revision, lease, .. } = (**check).clone();
-            self.decide(revision, lease, own, checks);
-        }
-    }
-
-    fn decide(&mut self, revision: Revision, lease: Lease, own: &Holder, checks: &HolderChecks) {
-        let ip = self.candidate.ip;
-        let Some((holder, decision)) = checks.decide_among(own, &lease.holders) else {
-            self.state = AddressState::Refused(self.damaged("it names no holder"));
-            return;
-        };
-        let holder = holder.clone();
-        let since = lease.since;
-        let check_holder = |lease, pending| {
-            AddressState::CheckHolder(Box::new(HolderCheck {
-                ip,
-                revision,
-                holder: holder.clone(),
-                since,
-                lease,
-                pending,
-            }))
-        };
-        self.state = match decision {
-            TakeoverDecision::CheckPod => check_holder(lease, takeover::PendingCheck::Pod(holder.pod.clone())),
-            TakeoverDecision::CheckContainer => {
-                check_holder(lease, takeover::PendingCheck::Container(holder.id.clone()))
-            }
-            TakeoverDecision::CheckJoin => match own.machine().cloned() {
-                Some(instance) => {
-                    let (pod, former) = (own.pod.clone(), lease.former_pods.clone());
-                    let question = JoinQuestion { instance, pod, holder: holder.pod.clone(), former };
-                    check_holder(lease, takeover::PendingCheck::Join(Box::new(question)))
-                }
-                None => AddressState::Refused(held_refusal(ip, &holder, since, InUseReason::SeveralHolders)),
-            },
-            TakeoverDecision::Refuse(why) => AddressState::Refused(held_refusal(ip, &holder, since, why)),
-            TakeoverDecision::Share => {
-                self.candidate.availability = Availability::Joining { revision, lease: Box::new(lease) };
-                AddressState::Ready
-            }
-            // A new sandbox of the same pod is not another user of the address.
-            TakeoverDecision::TakeOver(reason) => {
-                match lease.owner.clone().filter(|_| self.of_other_owner && reason != GoneReason::EarlierSandbox) {
-                    // It stays reserved, as it would after the holder's DEL.
-                    Some(owner) => AddressState::Refused(held_refusal(
-                        ip,
-                        &holder,
-                        since,
-                        InUseReason::ReservedForOwner(reason, Box::new(owner)),
-                    )),
-                    None => {
-                        let former_pods = lease.former_pods.clone();
-                        let others = lease.clone().without(&holder.id).map(Box::new);
-                        let lease = Box::new(lease);
-                        let is_new = reason != GoneReason::EarlierSandbox && self.not_of_owner;
-                        let entry = None;
-                        let takeover =
-                            Takeover { revision, victim: holder, reason, lease, others, is_new, former_pods, entry };
-                        self.candidate.availability = Availability::Takeover(Box::new(takeover));
-                        AddressState::Unread
-                    }
-                }
-            }
-        };
-    }
-}
-
-impl HolderCheck {
-    /// The refusal, with the reason why the holder keeps its address.
-    pub(super) fn refusal(&self, why: InUseReason) -> Refusal {
-        held_refusal(self.ip, &self.holder, self.since, why)
-    }
-}
-
-fn held_refusal(ip: IpAddr, holder: &Holder, since: Timestamp, why: InUseReason) -> Refusal {
-    Refusal::Held { ip, holder: Box::new(holder.clone()), since, workload: None, why: Box::new(why) }
 }

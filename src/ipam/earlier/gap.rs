@@ -27,6 +27,8 @@ pub enum Gap {
     NotKept,
     /// The store could not be read.
     Store(Cause),
+    /// Some of this node's attachments were not read.
+    Attachments(Cause),
     /// The lease at this revision can't be read.
     Unreadable {
         /// The revision.
@@ -81,6 +83,7 @@ impl fmt::Display for Gap {
             }
             Self::NotKept => f.write_str("the store keeps only the current lease; earlier ones are in the log"),
             Self::Store(why) => write!(f, "the store could not be read: {}", chain(why)),
+            Self::Attachments(why) => write!(f, "not all attachments of this node were read: {}", chain(why)),
             Self::Unreadable { at: Revision(at), why } => {
                 write!(f, "the lease at revision {at} can't be read: {}", chain(why))
             }

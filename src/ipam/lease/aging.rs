@@ -1,15 +1,18 @@
 //! Lets stored times age even if a clock is wrong.
 
 use jiff::{SignedDuration, Timestamp};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// When a stored time in the future was first seen.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Sighting {
     /// The stored time, or an earlier sighting by a faster clock. It does not apply to a time that was stored later: an
     /// older version keeps the field without reading it.
+    #[schemars(with = "String")]
     pub of: Timestamp,
     /// When it was seen, by the clock of that node.
+    #[schemars(with = "String")]
     pub at: Timestamp,
 }
 

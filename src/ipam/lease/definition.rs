@@ -30,6 +30,9 @@ pub struct DefinedRange {
     /// The window of fixed addresses.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fixed: Option<String>,
+    /// The excluded addresses of the subnet, as spans. An earlier version's definition lacks them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exclude: Option<String>,
     /// The gateway.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub gateway: Option<IpAddr>,

@@ -4,6 +4,7 @@
 //! the address is a candidate again, which is probed on a network that probes new addresses and assigned on any other.
 
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::aging::{after, has_lasted};
@@ -19,7 +20,7 @@ const LEFT_ALONE: u64 = 3600;
 pub const LAST_HOLDER_ANSWERS: u64 = 60;
 
 /// The host that answered for an address.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Foreign {
     /// Its MAC address.
     pub mac: Mac,
@@ -28,6 +29,7 @@ pub struct Foreign {
     /// The node that probed.
     pub node: Name,
     /// The time of its last answer.
+    #[schemars(with = "String")]
     pub answered: Timestamp,
 }
 

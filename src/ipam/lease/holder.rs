@@ -1,5 +1,6 @@
 //! Holders: an attachment, its pod, and when its ADD began.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{Unknown, is_default};
@@ -7,7 +8,7 @@ use crate::ipam::name::AttachmentId;
 use crate::ipam::pod::{Controller, machine_name};
 
 /// When something began on a node: the boot, and the time since that boot, which no clock change affects.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Began {
     /// The kernel's boot ID; empty if it can't be read.
     pub boot: String,
@@ -16,7 +17,7 @@ pub struct Began {
 }
 
 /// A pod, as the runtime names it. Anything but the name may be missing (podman passes only that).
-#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 pub struct PodRef {
     /// K8S_POD_NAMESPACE.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -60,7 +61,7 @@ impl PodRef {
 }
 
 /// The holder of an address.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Holder {
     /// The attachment.
     #[serde(flatten)]
@@ -105,6 +106,22 @@ impl Holder {
         let is_other_instance = self.machine().zip(other.machine()).is_some_and(|(one, other)| one.uid != other.uid);
         let is_named = name(self).is_some() && name(self) == name(other) && !is_other_instance;
         is_named && self.cluster == other.cluster && self.pod.namespace == other.pod.namespace
+    }
+}
+
+impl Holder {
+    /// The holder with all that is known of it: `pod db/pg-0 (UID …), interface net1, container …, node …, network …`.
+    pub fn in_full(&self) -> String {
+        let AttachmentId { node, container, ifname, network } = &self.id;
+        let mut parts = Vec::new();
+        if let Some(pod) = self.pod.label() {
+            let uid = self.pod.uid.as_ref().map(|uid| format!(" (UID {uid})")).unwrap_or_default();
+            parts.push(format!("pod {pod}{uid}"));
+        }
+        parts.extend(self.workload.as_ref().map(|workload| format!("of {workload}")));
+        parts.push(format!("interface {ifname}, container {container}, node {node}, network {network}"));
+        parts.extend(self.cluster.as_ref().map(|cluster| format!("cluster {cluster}")));
+        parts.join(", ")
     }
 }
 

@@ -134,10 +134,11 @@ fn a_definition_is_stored_like_this() {
         subnet: "10.188.0.0/16".parse().unwrap(),
         dynamic: "10.188.1.0-10.188.2.255, 10.188.4.0-10.188.255.254".to_owned(),
         fixed: Some("10.188.0.10-10.188.0.255".to_owned()),
+        exclude: Some("10.188.3.0-10.188.3.255".to_owned()),
         gateway: Some("10.188.0.1".parse().unwrap()),
         pools: BTreeMap::new(),
     };
-    assert_snapshot!(text(&Definition { v: VERSION, sets: vec![vec![range]], unknown: Unknown::new() }), @r#"{"v":1,"sets":[[{"subnet":"10.188.0.0/16","dynamic":"10.188.1.0-10.188.2.255, 10.188.4.0-10.188.255.254","fixed":"10.188.0.10-10.188.0.255","gateway":"10.188.0.1"}]]}"#);
+    assert_snapshot!(text(&Definition { v: VERSION, sets: vec![vec![range]], unknown: Unknown::new() }), @r#"{"v":1,"sets":[[{"subnet":"10.188.0.0/16","dynamic":"10.188.1.0-10.188.2.255, 10.188.4.0-10.188.255.254","fixed":"10.188.0.10-10.188.0.255","exclude":"10.188.3.0-10.188.3.255","gateway":"10.188.0.1"}]]}"#);
 }
 
 #[test]

@@ -246,7 +246,11 @@ impl WriteBack {
             return Err(conflict(None));
         };
         if !stored.is_held() {
-            return Ok(own);
+            // The pod runs, so it keeps the address, and the reservation by hand applies again after it.
+            return Ok(match stored.manual {
+                Some(manual) => own.kept_by_hand(manual),
+                None => own,
+            });
         }
         match stored.holders.iter().find(|other| other.id != self.id) {
             None => Ok(own),

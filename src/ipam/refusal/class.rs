@@ -17,6 +17,7 @@ impl Refusal {
             | Self::NoSilentAddress { .. }
             | Self::NewUnprobed { .. }
             | Self::Reserved { .. }
+            | Self::ReservedByHand { .. }
             | Self::OwnerHoldsOther { .. }
             | Self::OwnerUnproven { .. }
             | Self::ReservationUnreadable { .. }
@@ -76,7 +77,10 @@ impl Refusal {
             | Self::OwnerHoldsOther { .. }
             | Self::HeldByHostLocal { .. }
             | Self::Unreadable { .. } => "held",
-            Self::Reserved { .. } | Self::OwnerUnproven { .. } | Self::ReservationUnreadable { .. } => "reserved",
+            Self::Reserved { .. }
+            | Self::ReservedByHand { .. }
+            | Self::OwnerUnproven { .. }
+            | Self::ReservationUnreadable { .. } => "reserved",
             Self::Foreign { .. } | Self::AnswersForAll { .. } | Self::NoSilentAddress { .. } => "foreign",
             Self::Exhausted { .. } | Self::NotYet { .. } | Self::NothingDynamic { .. } => "exhausted",
             Self::Lost { .. } | Self::AlreadyHasOther { .. } | Self::AttachmentUnreadable { .. } => "attachment",

@@ -1,6 +1,6 @@
 //! Why an attachment does not hold an address, according to the store.
 
-use crate::ipam::lease::{Holder, UnreadableValue};
+use crate::ipam::lease::{Holder, ManualReservation, UnreadableValue};
 use crate::ipam::reservation::Owner;
 
 /// The state of an address that an attachment does not hold.
@@ -15,6 +15,9 @@ pub enum NotHeldReason {
     /// Nobody uses it, and it is reserved for its owner.
     #[error("it is reserved for {0}")]
     Reserved(Box<Owner>),
+    /// Nobody uses it, and it is reserved by hand.
+    #[error("it is {0}")]
+    ReservedByHand(Box<ManualReservation>),
     /// It has another holder.
     #[error("{0} holds it")]
     HeldBy(Box<Holder>),

@@ -61,7 +61,15 @@ impl LeakCandidate {
     /// The node of its holder; `None` if nobody holds it.
     pub fn node(&self) -> Option<&Name> {
         match (&self.target, &self.verdict) {
-            (_, Verdict::Leaked(LeakReason::Reserved | LeakReason::Expired | LeakReason::ForeignNoLonger)) => None,
+            (
+                _,
+                Verdict::Leaked(
+                    LeakReason::Reserved
+                    | LeakReason::Expired
+                    | LeakReason::ManualExpired
+                    | LeakReason::ForeignNoLonger,
+                ),
+            ) => None,
             (Target::Attachment(id) | Target::Share { of: id, .. }, _) => Some(&id.node),
             (Target::Address { .. }, _) => self.holder.as_ref().map(|holder| &holder.id.node),
         }
@@ -152,6 +160,9 @@ impl<'a> LeakFinder<'a> {
 
     /// The verdict on a reserved address.
     fn reserved(&self, lease: &Lease, unused: Timestamp) -> HolderVerdict {
+        if lease.manual.is_some() {
+            return Ok(lease.is_over(self.seen.at).then_some(Verdict::Leaked(LeakReason::ManualExpired)));
+        }
         if lease.is_over(self.seen.at) {
             return Ok(Some(Verdict::Leaked(LeakReason::Expired)));
         }

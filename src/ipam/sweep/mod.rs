@@ -135,6 +135,8 @@ pub enum LeakReason {
     NamespaceGone,
     /// Its owner has not used it for longer than its time to live.
     Expired,
+    /// It was reserved by hand, and the time that the operator gave is over.
+    ManualExpired,
     /// A fence from this time. No ADD from before it can still take effect.
     Closed(Timestamp),
     /// A host without a lease used it, and has not answered for an hour.
@@ -150,7 +152,7 @@ impl LeakReason {
             Self::EarlierBoot => "earlier_boot",
             Self::NamespaceGone => "namespace_gone",
             Self::Reserved => "owner_gone",
-            Self::Expired => "expired",
+            Self::Expired | Self::ManualExpired => "expired",
             Self::Closed(_) => "closed",
             Self::ForeignNoLonger => "foreign",
         }
@@ -202,6 +204,7 @@ impl fmt::Display for LeakReason {
             Self::EarlierBoot => f.write_str("its node has rebooted since"),
             Self::NamespaceGone => f.write_str("its network namespace is gone"),
             Self::Expired => f.write_str("its reservation has expired (sticky.ttl)"),
+            Self::ManualExpired => f.write_str("its reservation by hand has expired (reserve --ttl)"),
             Self::ForeignNoLonger => f.write_str("no host without a lease was seen to use it for an hour (probe)"),
             Self::Closed(since) => write!(f, "closed by a DEL at {since:.0}; no ADD can still be in flight"),
         }

@@ -95,7 +95,7 @@ impl Plan {
     fn beyond(&self, max_share: f64, counts: impl Fn(&LeakReason) -> bool) -> Option<Stopped> {
         let counts = |candidate: &&LeakCandidate| match (&candidate.target, &candidate.verdict) {
             // Nobody holds it, and no list says so.
-            (_, Verdict::Leaked(LeakReason::ForeignNoLonger)) => false,
+            (_, Verdict::Leaked(LeakReason::ForeignNoLonger | LeakReason::ManualExpired)) => false,
             (Target::Address { .. } | Target::Share { .. }, Verdict::Leaked(why)) => counts(why),
             _ => false,
         };

@@ -4,6 +4,7 @@ use std::fmt;
 
 use super::pod::{Phase, PhaseSince};
 use crate::cause::{Cause, chain};
+use crate::ipam::lease::ManualReservation;
 use crate::ipam::machine::JoinError;
 use crate::ipam::reservation::Owner;
 
@@ -74,6 +75,8 @@ pub enum InUseReason {
     NotOneMachine(JoinError),
     /// It is gone, but its address is reserved for its owner.
     ReservedForOwner(GoneReason, Box<Owner>),
+    /// It is gone, but its address is reserved by hand.
+    ReservedByHand(GoneReason, Box<ManualReservation>),
 }
 
 impl fmt::Display for InUseReason {
@@ -101,6 +104,9 @@ impl fmt::Display for InUseReason {
             Self::SeveralHolders => "it has several holders",
             Self::ReservedForOwner(reason, owner) => {
                 return write!(f, "that pod is {reason}, but its address is reserved for {owner}");
+            }
+            Self::ReservedByHand(reason, manual) => {
+                return write!(f, "that pod is {reason}, but its address is {manual}");
             }
         })
     }

@@ -8,8 +8,8 @@ use crate::ipam::refusal::Refusal;
 use crate::ipam::request::{AddressRequest, AnnotationError, AnnotationPart, Note, Selection, ValuePart};
 use crate::plan::claims::ClaimRef;
 use crate::plan::code;
-use crate::plan::finding::Finding;
-use crate::plan::interfaces::NetworkRef;
+use crate::plan::finding::{Finding, Shortage};
+use crate::plan::interfaces::{NetworkRef, PlannedInterface};
 use crate::plan::key_path;
 use crate::plan::objects::Workload;
 use crate::plan::source::Place;
@@ -30,7 +30,20 @@ impl Allocator<'_> {
         if let (Refusal::Claim(_), ClaimRef::Planned(planned)) = (refusal, &self.interfaces[index].claim) {
             finding = finding.related(planned.place.clone(), "its status has the address");
         }
+        if finding.code == code::POOL_TOO_SHORT
+            && let Some(shortage) = self.shortage(index, Vec::new())
+        {
+            finding = finding.short_of(shortage);
+        }
         self.findings.push(finding);
+    }
+
+    /// The network that has too few addresses for an interface.
+    fn shortage(&self, index: usize, sets: Vec<Vec<String>>) -> Option<Shortage> {
+        let PlannedInterface { workload, network, .. } = &self.interfaces[index];
+        let NetworkRef::Planned(network) = *network else { return None };
+        let network = self.networks[network].definition.full_name();
+        Some(Shortage { network, workload: workload.label(), sets })
     }
 
     /// The position of the list that leaves a pod's namespace out. `None` if the node defaults have it.
@@ -61,7 +74,7 @@ impl Allocator<'_> {
         if !add.is_surge() {
             self.done.interfaces[add.index].refused = true;
         }
-        let finding = match (refusal, add.rank()) {
+        let mut finding = match (refusal, add.rank()) {
             _ if let Some(finding) = self.in_the_way(add, refusal) => finding,
             (_, 1) if self.is_pool_in_use(add) => {
                 let place = self.place(add.index, refusal);
@@ -76,6 +89,14 @@ impl Allocator<'_> {
                 Finding::error(code::of_refusal(refusal), place, chain(refusal).to_string())
             }
         };
+        let sets = match finding.code {
+            code::TOO_MANY_PODS => Some(sets(add)),
+            code::POOL_TOO_SHORT => Some(Vec::new()),
+            _ => None,
+        };
+        if let Some(shortage) = sets.and_then(|sets| self.shortage(add.index, sets)) {
+            finding = finding.short_of(shortage);
+        }
         self.findings.push(finding);
     }
 
@@ -93,6 +114,10 @@ impl Allocator<'_> {
             Refusal::Reserved { ip, .. } => {
                 let help = "request another address, or delete the owner of that one";
                 (*ip, code::RESERVED_IN_CLUSTER, "reserved for another owner", help)
+            }
+            Refusal::ReservedByHand { ip, .. } => {
+                let help = "request another address, or release this one";
+                (*ip, code::RESERVED_IN_CLUSTER, "reserved by hand", help)
             }
             _ => return None,
         };
@@ -215,6 +240,18 @@ impl Allocator<'_> {
         let named = exact.clone().find(|(place, part)| *place != part).map(|(_, part)| part);
         named.or_else(|| places.clone().next().cloned()).unwrap_or_else(|| interface.place.clone())
     }
+}
+
+/// The range sets that a pod draws from, each by its ranges.
+fn sets(add: &PlannedAdd<'_>) -> Vec<Vec<String>> {
+    let mut sets = Vec::new();
+    for request in add.requests() {
+        let ranges = request.set.ranges().iter().map(ToString::to_string).collect();
+        if !sets.contains(&ranges) {
+            sets.push(ranges);
+        }
+    }
+    sets
 }
 
 /// Adds the position of the number of pods, if the workload has one.

@@ -19,7 +19,7 @@ use crate::deadline::Deadline;
 use crate::store::{EtcdConfig, StoreError};
 
 /// The size limit of a response, in bytes. The largest is a page of large values.
-const MAX_RESPONSE: usize = 64 << 20;
+pub(super) const MAX_RESPONSE: usize = 64 << 20;
 
 /// The HTTP/2 keep-alive interval and timeout of a connection in use.
 const KEEP_ALIVE: Duration = Duration::from_secs(10);

@@ -25,6 +25,7 @@ mod history;
 mod inspect;
 mod members;
 mod rights;
+mod watch;
 mod wire;
 
 use std::fmt;
@@ -40,8 +41,10 @@ use self::hint::Hint;
 pub use self::inspect::{EtcdInspector, MemberStatus};
 use self::members::MemberErrors;
 pub use self::rights::{KeyPermission, Rights};
+pub(super) use self::watch::EtcdWatch;
 use super::backoff::Backoff;
-use super::{EtcdConfig, Key, KeyHistory, Outcome, Store, StoreError, Txn};
+use super::watch::{Source, Watch};
+use super::{EtcdConfig, Key, KeyHistory, KeySpan, Outcome, Position, Store, StoreError, Txn};
 use crate::cause::Cause;
 use crate::deadline::Deadline;
 
@@ -100,6 +103,11 @@ impl EtcdStore {
         Ok(round)
     }
 
+    /// How long this member may take to reply.
+    fn member_timeout(&self, url: &str) -> Duration {
+        MEMBER_TIMEOUT * 2_u32.pow(self.errors().rank(url).silences.min(MAX_DOUBLINGS))
+    }
+
     /// Sends a request to one member after another until one replies or a write is in doubt.
     async fn send(&self, request: etcd_client::Txn, writes: bool, deadline: Deadline) -> Result<Reply, StoreError> {
         let mut backoff = Backoff::new(Duration::from_millis(50), Duration::from_secs(1));
@@ -112,9 +120,10 @@ impl EtcdStore {
                     return Err(StoreError::Unavailable(Cause::new(self.errors().text())));
                 }
                 let waiting = u32::try_from(round.len() - i).unwrap_or(u32::MAX);
-                let timeout =
-                    MEMBER_TIMEOUT * 2_u32.pow(self.errors().rank(endpoint.url()).silences.min(MAX_DOUBLINGS));
-                let share = if round.len() == 1 { left } else { (left / waiting).min(timeout) };
+                let share = match round.len() {
+                    1 => left,
+                    _ => (left / waiting).min(self.member_timeout(endpoint.url())),
+                };
                 let failure = match self.send_to_member(endpoint, &request, deadline.at_most(share)).await {
                     Ok(reply) => {
                         self.errors().record_success(endpoint.url());
@@ -221,6 +230,11 @@ impl Store for EtcdStore {
 
     async fn history(&self, key: &Key, limit: usize, deadline: Deadline) -> Result<KeyHistory, StoreError> {
         self.walk(key, limit, deadline).await
+    }
+
+    fn changes(&self, span: &KeySpan, after: Option<Position>) -> Watch {
+        let store = Self::new(self.config.clone(), None);
+        Watch::new(Source::Etcd(Box::new(EtcdWatch::new(store, span.clone(), after))))
     }
 }
 

@@ -2,11 +2,15 @@
 
 use std::num::NonZeroU64;
 
-use etcd_client::{Compare, CompareOp, GetOptions, KeyValue, TxnOp, TxnOpResponse, TxnResponse};
+use etcd_client::{
+    Compare, CompareOp, GetOptions, KeyValue, TxnOp, TxnOpResponse, TxnResponse, WatchOptions, WatchResponse,
+};
 
 use super::history::Version;
 use crate::cause::Cause;
-use crate::store::{Branch, Entry, Guard, Key, KeySpan, Op, OpResponse, Outcome, Revision, StoreError, Txn};
+use crate::store::{
+    Before, Branch, Change, Entry, Guard, Key, KeyChange, KeySpan, Op, OpResponse, Outcome, Revision, StoreError, Txn,
+};
 
 pub(super) fn request(prefix: &str, txn: &Txn) -> etcd_client::Txn {
     let guards = txn.when().iter().map(|guard| compare(prefix, guard));
@@ -50,6 +54,61 @@ pub(super) fn versions(response: &TxnResponse, expected: usize) -> Result<Vec<Op
         _ => Err(unexpected()),
     });
     versions.collect()
+}
+
+/// Reads the first entries of a span at this revision, or at the current one.
+pub(super) fn page_at(prefix: &str, span: &KeySpan, limit: u32, at: Option<u64>) -> etcd_client::Txn {
+    let at = at.map_or(0, |at| i64::try_from(at).unwrap_or(i64::MAX));
+    let options = GetOptions::new().with_range(full(prefix, &span.to)).with_limit(i64::from(limit)).with_revision(at);
+    etcd_client::Txn::new().and_then([TxnOp::get(full(prefix, &span.from), Some(options))])
+}
+
+/// The entries of a page.
+pub(super) fn page(prefix: &str, response: &TxnResponse) -> Result<Vec<Entry>, StoreError> {
+    match response.op_responses().pop() {
+        Some(TxnOpResponse::Get(mut got)) => got.take_kvs().into_iter().map(|pair| entry(prefix, pair)).collect(),
+        _ => Err(unexpected()),
+    }
+}
+
+/// The ID of the etcd cluster, and its revision.
+pub(super) fn cluster_and_revision(response: &TxnResponse) -> Result<(u64, u64), StoreError> {
+    let Revision(at) = revision_of(response)?;
+    Ok((response.header().map_or(0, |header| header.cluster_id()), at.get()))
+}
+
+/// A watch of a span after this revision: its first key, and the options.
+pub(super) fn watch(prefix: &str, span: &KeySpan, after: u64) -> (String, WatchOptions) {
+    let next = i64::try_from(after).unwrap_or(i64::MAX).saturating_add(1);
+    let options = WatchOptions::new().with_range(full(prefix, &span.to)).with_start_revision(next);
+    (full(prefix, &span.from), options.with_prev_key().with_progress_notify())
+}
+
+/// The changes of a response after this revision, and the revision at its end.
+pub(super) fn changes(prefix: &str, response: &WatchResponse, after: u64) -> (Vec<KeyChange>, u64) {
+    let events = response.events();
+    // A response without changes has etcd's revision.
+    let header = response.header().map_or(0, |header| header.revision());
+    let last = events.iter().filter_map(|event| event.kv()).map(KeyValue::mod_revision).max().unwrap_or(header);
+    let changes = events.iter().filter_map(|event| change(prefix, event.kv()?, event.prev_kv()));
+    let is_new = |change: &KeyChange| change.change.at.0.get() > after;
+    (changes.filter(is_new).collect(), u64::try_from(last).unwrap_or(0).max(after))
+}
+
+/// A change; `None` for a key that no kube-ipam writes.
+fn change(prefix: &str, pair: &KeyValue, before: Option<&KeyValue>) -> Option<KeyChange> {
+    let Some(key) = pair.key_str().ok().and_then(|key| key.strip_prefix(prefix)) else {
+        tracing::warn!(key = %String::from_utf8_lossy(pair.key()), "a key in etcd is none of kube-ipam's; delete it");
+        return None;
+    };
+    // A deletion has no version, and a new key the first one.
+    let value = (pair.version() > 0).then(|| pair.value().to_vec());
+    let before = match before {
+        Some(before) => Before::Value(before.value().to_vec()),
+        None if pair.version() == 1 => Before::Absent,
+        None => Before::Unknown,
+    };
+    Some(KeyChange { key: Key::new(key), before, change: Change { at: revision(pair.mod_revision())?, value } })
 }
 
 fn full(prefix: &str, key: &Key) -> String {
@@ -137,6 +196,11 @@ fn entry(prefix: &str, pair: KeyValue) -> Result<Entry, StoreError> {
 
 fn revision(number: i64) -> Option<Revision> {
     u64::try_from(number).ok().and_then(NonZeroU64::new).map(Revision)
+}
+
+/// A revision of etcd as one of a store.
+pub(super) fn revision_number(number: u64) -> Option<Revision> {
+    NonZeroU64::new(number).map(Revision)
 }
 
 pub(super) fn unexpected() -> StoreError {

@@ -26,7 +26,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use self::base::{Base, Known};
 use self::touched::Touched;
 use self::view::View;
-use super::{Key, KeyHistory, Outcome, Revision, Store, StoreError, Txn, Value, entries};
+use super::{Key, KeyHistory, KeySpan, Outcome, Position, Revision, Store, StoreError, Txn, Value, Watch, entries};
 use crate::deadline::Deadline;
 
 /// A store whose writes stay in memory.
@@ -71,7 +71,7 @@ impl Changes {
     /// Runs a transaction.
     fn run(&mut self, txn: &Txn, known: &Known) -> Outcome {
         let before = self.newest.map_or(known.at, |newest| newest.max(known.at));
-        let outcome = entries::run(txn, &mut View::new(known, &mut self.entries), before);
+        let outcome = entries::run(txn, &mut View::new(known, &mut self.entries), before, before.next());
         self.newest = Some(outcome.at);
         self.commits += u64::from(outcome.at > before);
         outcome
@@ -96,5 +96,10 @@ impl<S: Store> Store for Overlay<S> {
     /// The history in the base. What the overlay has written is not part of it.
     async fn history(&self, key: &Key, limit: usize, deadline: Deadline) -> Result<KeyHistory, StoreError> {
         self.base.store().history(key, limit, deadline).await
+    }
+
+    /// The changes of the base. What the overlay writes is not among them.
+    fn changes(&self, span: &KeySpan, after: Option<Position>) -> Watch {
+        self.base.store().changes(span, after)
     }
 }

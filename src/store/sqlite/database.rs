@@ -169,7 +169,7 @@ fn open_lock(folder: &Path, path: &Path) -> io::Result<File> {
 }
 
 /// Opens an existing database.
-fn open(path: &Path) -> Result<Connection, SqliteFailure> {
+pub(super) fn open(path: &Path) -> Result<Connection, SqliteFailure> {
     // SQLite needs no mutex: the connection stays on its thread.
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(path, flags).map_err(SqliteFailure::not_opened)?;

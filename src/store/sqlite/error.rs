@@ -17,6 +17,9 @@ pub(super) enum SqliteFailure {
     /// The file can't be opened. It may not exist yet.
     #[error(transparent)]
     NotOpened(Box<SqliteFailure>),
+    /// There is no file any more.
+    #[error("its file is gone")]
+    Gone(#[source] io::Error),
     /// The file is another program's database.
     #[error("it is a database without the tables of kube-ipam; restore it from a backup")]
     NoTables,
@@ -89,6 +92,7 @@ pub(super) fn report(failure: SqliteFailure) -> StoreError {
         SqliteFailure::Commit(_) => StoreError::Ambiguous,
         SqliteFailure::Busy
         | SqliteFailure::NotOpened(_)
+        | SqliteFailure::Gone(_)
         | SqliteFailure::Abandoned
         | SqliteFailure::DiskFull(_)
         | SqliteFailure::Sqlite(_) => StoreError::Unavailable,

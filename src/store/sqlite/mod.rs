@@ -18,7 +18,9 @@
 mod database;
 mod error;
 mod inspect;
+mod snapshot;
 mod transaction;
+mod watch;
 mod worker;
 
 use std::fmt;
@@ -26,8 +28,10 @@ use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
 pub use self::inspect::{Integrity, SqliteReport, inspect_sqlite};
+pub(super) use self::watch::SqliteWatch;
 use self::worker::Worker;
-use super::{Outcome, Store, StoreError, Txn};
+use super::watch::{Source, Watch};
+use super::{KeySpan, Outcome, Position, Store, StoreError, Txn};
 use crate::deadline::Deadline;
 
 /// A store in a SQLite file.
@@ -72,6 +76,10 @@ impl fmt::Debug for SqliteStore {
 impl Store for SqliteStore {
     async fn commit(&self, txn: &Txn, deadline: Deadline) -> Result<Outcome, StoreError> {
         self.worker()?.commit(txn, deadline)
+    }
+
+    fn changes(&self, span: &KeySpan, after: Option<Position>) -> Watch {
+        Watch::new(Source::Sqlite(SqliteWatch::new(&self.folder, span.clone(), after)))
     }
 }
 

@@ -55,12 +55,7 @@ fn apply(connection: &Connection, txn: &Txn) -> Result<Outcome, SqliteFailure> {
         // Inside the transaction, the schema is read only once. Nothing has been written yet.
         use_persistent_journal(connection)?;
     }
-    let (version, revision) =
-        connection.prepare_cached(META)?.query_row([], |row| Ok((row.get(0)?, row.get::<_, i64>(1)?)))?;
-    if version > SCHEMA {
-        return Err(SqliteFailure::Newer(version));
-    }
-    let before = revision_of(revision)?;
+    let before = current_revision(connection)?;
     let path = TxnPath::resolve(txn, &mut |guard| holds(connection, guard))?;
     let mut run = Run { connection, next: Revision(before.0.saturating_add(1)), wrote: false };
     let branch = run.branch(&path)?;
@@ -69,6 +64,16 @@ fn apply(connection: &Connection, txn: &Txn) -> Result<Outcome, SqliteFailure> {
         connection.prepare_cached(RAISE)?.execute([number(at)])?;
     }
     Ok(Outcome { at, branch })
+}
+
+/// The map's revision, if the tables are of a version that this program knows.
+pub(super) fn current_revision(connection: &Connection) -> Result<Revision, SqliteFailure> {
+    let (version, revision) =
+        connection.prepare_cached(META)?.query_row([], |row| Ok((row.get(0)?, row.get::<_, i64>(1)?)))?;
+    if version > SCHEMA {
+        return Err(SqliteFailure::Newer(version));
+    }
+    revision_of(revision)
 }
 
 /// Commits. Waits while readers hold locks. The caller can abandon it only before and between attempts.
@@ -155,7 +160,8 @@ impl Run<'_> {
     }
 }
 
-fn entry(row: &Row<'_>, key_only: bool) -> Result<Entry, SqliteFailure> {
+/// The entry of a row with key, value and revision.
+pub(super) fn entry(row: &Row<'_>, key_only: bool) -> Result<Entry, SqliteFailure> {
     let key: String = row.get(0)?;
     let value = match row.get_ref(1)? {
         _ if key_only => Value::new(),
@@ -172,6 +178,6 @@ fn revision_of(number: i64) -> Result<Revision, SqliteFailure> {
 }
 
 /// A revision as SQLite stores it. The counter can't exceed an `i64`.
-fn number(revision: Revision) -> i64 {
+pub(super) fn number(revision: Revision) -> i64 {
     i64::try_from(revision.0.get()).unwrap_or(i64::MAX)
 }

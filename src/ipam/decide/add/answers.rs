@@ -94,7 +94,7 @@ impl Add {
             random.filter(|(_, candidate)| matches!(candidate.availability, Availability::Resting { over: false, .. }));
         let before_cooldown_ended = early.map(|(_, candidate)| candidate.ip).collect();
         let of_owner = self.slots.iter().zip(&attempt.candidates).filter(|(slot, _)| slot.is_reserved());
-        let reused = of_owner.filter(|(_, candidate)| matches!(candidate.availability, Availability::Reserved(_)));
+        let reused = of_owner.filter(|(_, candidate)| matches!(candidate.availability, Availability::Reserved { .. }));
         let reused = reused.map(|(_, candidate)| candidate.ip).collect();
         let owner = self.policy.sticky.as_ref().map(|sticky| &sticky.owner);
         let lost = self.slots.iter().filter_map(Slot::lost_to_another).zip(owner);

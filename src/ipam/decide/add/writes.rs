@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 
 use super::Add;
+use crate::ipam::address::{Span, Spans};
 use crate::ipam::decide::attempt::Attempt;
 use crate::ipam::decide::candidate::{Availability, Candidate};
 use crate::ipam::decide::reservation_state::ReservationState;
@@ -47,9 +48,12 @@ impl Add {
             attempt.candidates.push(candidate);
         }
         if let Some(reservation) = &self.reservation {
-            let ips = self.slots.iter().zip(attempt.candidates.iter().map(|candidate| candidate.ip));
-            let (reserved, asked): (Vec<_>, Vec<_>) = ips.partition(|(slot, _)| reservation.reserves(slot));
-            let [reserved, asked] = [reserved, asked].map(|ips| ips.into_iter().map(|(_, ip)| ip).collect());
+            let candidates = self.slots.iter().zip(&attempt.candidates);
+            // What is reserved by hand is not the owner's, but its next pod finds it by the note.
+            let (reserved, asked): (Vec<_>, Vec<_>) =
+                candidates.partition(|(slot, candidate)| reservation.reserves(slot) && candidate.manual(now).is_none());
+            let [reserved, asked] =
+                [reserved, asked].map(|of| of.into_iter().map(|(_, candidate)| candidate.ip).collect());
             attempt.reservation = reservation.changes(reserved, asked, &self.policy);
         }
         attempt
@@ -68,7 +72,7 @@ impl Add {
             | Availability::Free
             | Availability::Resting { .. }
             | Availability::Foreign { .. }
-            | Availability::Reserved(_) => None,
+            | Availability::Reserved { .. } => None,
         };
         if let Some(lease) = others {
             let joined = lease.as_ref().clone().joined_by(self.holder.clone());
@@ -77,19 +81,32 @@ impl Add {
                 None => joined,
             };
         }
-        let noted_for = self.reservation.as_ref().filter(|reservation| !reservation.reserves(slot));
-        let reservation = self.reservation.as_ref().filter(|reservation| reservation.reserves(slot));
+        let manual = candidate.manual(now);
+        let reserves = |reservation: &&ReservationState| reservation.reserves(slot) && manual.is_none();
+        let noted_for = self.reservation.as_ref().filter(|reservation| !reserves(reservation));
+        let reservation = self.reservation.as_ref().filter(reserves);
         let (kind, on_release) = match reservation {
             Some(reservation) => (AllocationKind::Sticky, reservation.on_release()),
             None => slot.kind(candidate.ip, self.policy.cooldown),
         };
-        Lease {
+        let lease = Lease {
             owner: reservation.map(|reservation| reservation.owner().clone()),
             held_for: noted_for.and_then(ReservationState::owner_for_note),
             former_pods: candidate.takeover().map(|takeover| takeover.former_pods.clone()).unwrap_or_default(),
             ..Lease::new(kind, vec![self.holder.clone()], now, on_release)
+        };
+        match manual {
+            Some(manual) => lease.kept_by_hand(manual.clone()),
+            None => lease,
         }
     }
+}
+
+/// The excluded addresses of a range's subnet.
+fn excluded(range: &Range) -> Option<String> {
+    let subnet = Span::of_net(range.subnet);
+    let excluded: Spans = range.exclude.iter().filter_map(|span| span.intersection(&subnet)).collect();
+    (!excluded.is_empty()).then(|| excluded.to_string())
 }
 
 /// The key and value of the network's definition, as this ADD sees it.
@@ -98,6 +115,7 @@ pub(super) fn definition(vrf: &Name, network: &Name, requests: &[AddressRequest]
         subnet: range.subnet,
         dynamic: range.dynamic().to_string(),
         fixed: range.fixed.map(|window| window.to_string()),
+        exclude: excluded(range),
         gateway: range.gateway,
         pools: range.pools.iter().map(|part| (part.pool.name.to_string(), part.addresses.to_string())).collect(),
     };

@@ -80,7 +80,7 @@ impl FreeSearch {
         let lease = Stored::<Lease>::read(&entry.value).known()?;
         let is_candidate = self.candidates.iter().any(|candidate| candidate.ip == ip);
         let is_over = lease.is_over_for(self.owner.as_ref(), now);
-        (is_over && !is_candidate).then_some(Candidate { ip, availability: Availability::Reserved(entry.revision) })
+        (is_over && !is_candidate).then_some(Candidate::expired(ip, entry.revision))
     }
 
     fn on_listing(&mut self, span: &Span, entries: &[Entry], results: &mut SearchResults) {

@@ -48,7 +48,7 @@ fn net() -> Network {
 }
 
 /// A network with random addresses 10.0.0.100 to 10.0.0.200, and fixed ones 10.0.0.10 to 10.0.0.20.
-fn windowed() -> Network {
+pub(crate) fn windowed() -> Network {
     network(vec![vec![Range {
         fixed: Some("10.0.0.10-10.0.0.20".parse().unwrap()),
         window: "10.0.0.100-10.0.0.200".parse().unwrap(),

@@ -3,6 +3,7 @@
 //! ```text
 //! world        a store in memory, a clock, and the calls of a node; a check of what is stored
 //! add, repeated, cooldown, release, fence, families, sticky, formerly, owners, machines, claims, takeover, wire: cases
+//! by_hand      what an operator reserves: cases, edits, lost replies, and histories compared with a model
 //! full         which holders an ADD checks if nothing is free, and what it takes over
 //! probed       hosts on the link that the store does not know
 //! gone         random histories of a range whose pods end without a DEL
@@ -18,6 +19,7 @@
 mod add;
 mod asked;
 mod bounds;
+mod by_hand;
 pub(crate) mod claims;
 mod clock;
 mod contention;

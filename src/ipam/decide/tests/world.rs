@@ -524,12 +524,16 @@ pub(crate) fn contradictions(state: &MemoryMap) -> Vec<String> {
     for entry in entries(state, "ip/") {
         let (vrf, ip) = keys::read_lease(&entry.key).unwrap();
         let lease: Lease = parsed(&entry);
+        if lease.manual.is_some() && (lease.owner.is_some() || lease.on_release != OnRelease::Keep(None)) {
+            found.push(format!("{} is reserved by hand and for an owner", entry.key));
+        }
         match cooldown_key(&vrf, ip, &lease) {
             Some(rest) => {
                 resting.insert((rest, entry.revision));
             }
             None if lease.unused.is_some() => {
-                if !matches!(lease.on_release, OnRelease::Keep(_)) || lease.owner.is_none() {
+                let is_for_nobody = lease.owner.is_none() && lease.manual.is_none();
+                if !matches!(lease.on_release, OnRelease::Keep(_)) || is_for_nobody {
                     found.push(format!("{} is unused and reserved for nobody", entry.key));
                 }
             }

@@ -3,7 +3,7 @@
 use crate::ipam::decide::tests::world::{Call, World, attachment, contradictions, cooling, name, subnet};
 use crate::ipam::decide::{Allocation, Release};
 use crate::ipam::keys;
-use crate::ipam::lease::{self, Foreign, Lease, Written};
+use crate::ipam::lease::{self, Foreign, Lease, ManualReservation, Stored, Unknown, Written};
 use crate::ipam::recovery::{Begin, Begun, Progress, Recovery, Survey, UpdateRecovery, WriteBack, WrittenBack};
 use crate::ipam::refusal::Refusal;
 use crate::ipam::takeover::Mac;
@@ -72,6 +72,30 @@ fn a_host_that_the_backup_has_gives_way_to_the_container_that_has_its_address_si
     assert!(matches!(back(&mut world, "a", &allocation), WrittenBack::Back(_)));
     assert_eq!(contradictions(&world.state), [""; 0]);
     assert_eq!(world.held().len(), 1);
+}
+
+#[test]
+fn what_is_reserved_by_hand_gives_way_to_the_container_that_runs_and_is_reserved_again_after_it() {
+    let mut world = World::default();
+    let allocation = world.add(&Call::of("a", &net())).unwrap();
+    let ip = allocation.leases[0].0;
+    world.state = MemoryMap::default();
+    let manual = ManualReservation {
+        reason: "printer".parse().unwrap(),
+        at: world.now(),
+        by: None,
+        ttl: None,
+        beneficiary: None,
+        unknown: Unknown::new(),
+    };
+    let key = keys::lease(&name("default"), ip);
+    world.put(key.clone(), lease::write(&Lease::reserved_by_hand(manual.clone())));
+    assert!(matches!(back(&mut world, "a", &allocation), WrittenBack::Back(_)));
+    assert_eq!((contradictions(&world.state), world.held().len()), (vec![], 1));
+    world.del(&attachment("a"));
+    assert_eq!((contradictions(&world.state), world.held().len()), (vec![], 0));
+    let lease = Stored::<Lease>::read(world.text(&key).unwrap().as_bytes()).known().unwrap();
+    assert_eq!(lease.manual(world.now()), Some(&manual));
 }
 
 fn survey(world: &mut World) -> Progress {

@@ -11,7 +11,7 @@ use crate::ipam::decide::tests::world;
 use crate::ipam::decide::tests::world::{Call, World, attachment, began, contradictions, entries, name, subnet};
 use crate::ipam::decide::{Evict, Evicted};
 use crate::ipam::keys;
-use crate::ipam::lease::{self, Foreign, Lease, Stored};
+use crate::ipam::lease::{self, Foreign, Lease, ManualReservation, Stored, Unknown};
 use crate::ipam::name::{AttachmentId, IfName};
 use crate::ipam::sweep::{Boots, Rules, Seen, SkipReason, find_leaks};
 use crate::ipam::takeover::{GoneReason, InUseReason, Mac, PhaseSince};
@@ -509,6 +509,40 @@ fn what_is_reserved_stays_until_its_time_to_live_is_over() {
     for pods in [Some(others), None] {
         assert!(judged(&world, pods).contains(&over));
     }
+}
+
+#[test]
+fn what_is_reserved_by_hand_goes_when_its_time_is_over_and_with_no_pod() {
+    let said = |ttl| ManualReservation {
+        reason: "printer".parse().unwrap(),
+        at: world::at(0),
+        by: None,
+        ttl,
+        beneficiary: Some("db/db-0".parse().unwrap()),
+        unknown: Unknown::new(),
+    };
+    // Unused, for ever and for a time; and held by a pod that is not listed.
+    let mut world = one("db-0", "u-1", 0);
+    rewrite_lease(&mut world, "10.0.0.5", |lease| *lease = lease.clone().kept_by_hand(said(Some(60))));
+    for (address, ttl) in [("10.0.0.6", None), ("10.0.0.7", Some(86_400))] {
+        world.put(lease_key(address), lease::write(&Lease::reserved_by_hand(said(ttl))));
+    }
+    world.wait(86_399);
+    let pod_gone = "10.0.0.5 of c1 goes: its pod is not on the list of running pods";
+    assert_eq!(judged(&world, Some(&[OTHER])), [pod_gone]);
+    assert_eq!(judged(&world, None), [""; 0]);
+    world.wait(1);
+    let over = "10.0.0.7 of - goes: its reservation by hand has expired (reserve --ttl)";
+    assert_eq!(judged(&world, Some(&[OTHER])), [pod_gone, over]);
+    // No list says so, and no share of what is held is freed.
+    let report = scan(&world, None, &rules());
+    assert_eq!(lines(&report), [over]);
+    let plan = report.confirm(report.clone(), 0.0);
+    assert_eq!((plan.confirmed.len(), plan.stopped), (1, None));
+    // What the pod had is over as well, once nobody holds it.
+    world.del(&attachment("c1"));
+    assert_eq!(judged(&world, None), [&over.replace("10.0.0.7 of -", "10.0.0.5 of c1"), over]);
+    assert_eq!(contradictions(&world.state), [""; 0]);
 }
 
 #[test]

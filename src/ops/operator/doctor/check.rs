@@ -1,6 +1,7 @@
 //! What a check finds: its status, one sentence about one object, and what to do next.
 
 use super::Fix;
+use crate::explain::Command;
 
 /// The result of a check for one object, the best first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -57,8 +58,8 @@ impl Area {
 pub struct Remedy {
     /// What to do, as an imperative sentence without a final period.
     pub text: String,
-    /// The commands for it, if there are any. Each works when it is pasted into a shell.
-    pub commands: Vec<String>,
+    /// The commands for it, if there are any.
+    pub commands: Vec<Command>,
 }
 
 impl Remedy {
@@ -69,8 +70,8 @@ impl Remedy {
 
     /// Adds a command.
     #[must_use]
-    pub fn command(mut self, command: impl Into<String>) -> Self {
-        self.commands.push(command.into());
+    pub fn command(mut self, command: Command) -> Self {
+        self.commands.push(command);
         self
     }
 }
@@ -82,7 +83,7 @@ pub struct Outcome {
     pub object: String,
     /// Its status.
     pub status: Status,
-    /// What is the case, as a sentence that includes the object, without a final period.
+    /// What is the case, as a sentence without a final period. It names the object, unless the check has only one.
     pub message: String,
     /// What to do about it.
     pub remedy: Option<Remedy>,

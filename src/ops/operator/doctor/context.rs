@@ -2,11 +2,14 @@
 
 use std::time::Duration;
 
+use super::super::Work;
 use super::cached::Cached;
-use super::{DoctorOptions, Outcome, Work};
+use super::{DoctorOptions, Outcome, Scope};
 use crate::cluster::{Access, ApiServer};
+use crate::config::ConfigWarning;
 use crate::deadline::Deadline;
 use crate::error::Error;
+use crate::install::PROGRAM;
 use crate::ops::cluster::kubeconfig;
 use crate::ops::{Node, Session};
 use crate::store::StoreConfig;
@@ -41,6 +44,8 @@ impl<'a> ReadableStore<'a> {
 pub(super) struct Context<'a> {
     /// The options of this run.
     pub(super) options: &'a DoctorOptions,
+    /// Whether this machine is a node of kube-ipam, and not that of somebody who looks at a cluster from elsewhere.
+    pub(super) is_node: bool,
     /// This node: its settings and records, and the boot.
     pub(super) node: Node<'a>,
     /// The check that runs.
@@ -55,7 +60,10 @@ impl<'a> Context<'a> {
     /// Opens nothing.
     pub(super) fn new(options: &'a DoctorOptions, at_work: &'a dyn Fn(Work)) -> Self {
         let node = Node::new(&options.settings, Deadline::after(RESPONSE_TIMEOUT));
-        Self { options, node, check: "", cached: Cached::default(), api: None, at_work }
+        let DoctorOptions { defaults, program_folder, .. } = options;
+        // kube-ipam was installed on it, or was called on it.
+        let is_node = defaults.exists() || program_folder.join(PROGRAM).exists() || node.records.folder().exists();
+        Self { options, is_node, node, check: "", cached: Cached::default(), api: None, at_work }
     }
 
     /// The deadline of one request that is sent now.
@@ -77,6 +85,13 @@ impl<'a> Context<'a> {
             self.api = Some(ApiServer::open_with_timeout(&Access::Kubeconfig(kubeconfig), RESPONSE_TIMEOUT)?);
         }
         Ok(self.api.as_ref())
+    }
+
+    /// Whether the check of etcd's TLS reports this warning, because it is about a member of the store of this run.
+    pub(super) fn is_of_transport(&self, warning: &ConfigWarning) -> bool {
+        let ConfigWarning::PlainHttp { url, .. } = warning else { return false };
+        let is_member = |store: &StoreConfig| matches!(store, StoreConfig::Etcd(etcd) if etcd.urls.contains(url));
+        self.options.scope == Scope::Cluster && self.store().is_some_and(is_member)
     }
 
     /// The configured store; `None` if its configuration is wrong.
@@ -105,11 +120,11 @@ impl<'a> Context<'a> {
     /// Reports how far the running check is, from where the context itself can't be used.
     pub(super) fn progress(&self) -> impl Fn(u64) + use<'a> {
         let (check, at_work) = (self.check, self.at_work);
-        move |done| at_work(Work { check, done, total: None })
+        move |done| at_work(Work { what: check, done, total: None })
     }
 
     /// Reports how far the running check is.
     pub(super) fn at_work(&self, done: u64, total: Option<u64>) {
-        (self.at_work)(Work { check: self.check, done, total });
+        (self.at_work)(Work { what: self.check, done, total });
     }
 }

@@ -27,9 +27,10 @@ use std::path::PathBuf;
 pub use self::check::{Area, CheckResult, Outcome, Remedy, Status};
 use self::context::Context;
 pub use self::fix::{Fix, FixError, apply};
+use super::Work;
 use crate::config::CallSettings;
 use crate::explain::Commands;
-use crate::install::PROGRAM;
+use crate::store::StoreConfig;
 
 /// The options of a run.
 #[derive(Clone, Debug)]
@@ -55,7 +56,7 @@ pub struct DoctorOptions {
 /// What is checked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scope {
-    /// What this node knows without its store and its API server.
+    /// What this node's own files tell, an embedded store among them.
     Node,
     /// Everything that can be reached from here, and this machine if it is a node.
     Cluster,
@@ -98,17 +99,6 @@ impl DoctorReport {
     }
 }
 
-/// How far a check is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Work {
-    /// The name of the check.
-    pub check: &'static str,
-    /// How many objects it has read.
-    pub done: u64,
-    /// How many there are, if that is known.
-    pub total: Option<u64>,
-}
-
 /// A check: its name, what it looks at, and the function that reports what it finds.
 #[derive(Clone, Copy)]
 pub struct Check {
@@ -116,6 +106,8 @@ pub struct Check {
     pub name: &'static str,
     /// What it looks at.
     pub area: Area,
+    /// Whether `--node` runs it as well if the store is embedded: that is a file of this node.
+    is_of_own_store: bool,
     run: Run,
 }
 
@@ -123,15 +115,19 @@ pub struct Check {
 type Run = fn(&mut Context<'_>, &mut dyn FnMut(Outcome));
 
 const fn node(name: &'static str, run: Run) -> Check {
-    Check { name, area: Area::Node, run }
+    Check { name, area: Area::Node, is_of_own_store: false, run }
 }
 
 const fn store(name: &'static str, run: Run) -> Check {
-    Check { name, area: Area::Store, run }
+    Check { name, area: Area::Store, is_of_own_store: false, run }
+}
+
+const fn own_store(name: &'static str, run: Run) -> Check {
+    Check { is_of_own_store: true, ..store(name, run) }
 }
 
 const fn cluster(name: &'static str, run: Run) -> Check {
-    Check { name, area: Area::Cluster, run }
+    Check { name, area: Area::Cluster, is_of_own_store: false, run }
 }
 
 /// All checks, in the order in which they run: what the others depend on comes first.
@@ -153,6 +149,7 @@ pub const CHECKS: &[Check] = &[
     node("log", node::disk::check_log),
     node("disk-space", node::disk::check_space),
     node("clock", node::clock::check),
+    node("installed-defaults", cluster::installed_defaults::check),
     store("store-response", store::response::check),
     store("etcd-members", store::etcd::members),
     store("etcd-alarms", store::etcd::alarms),
@@ -170,30 +167,33 @@ pub const CHECKS: &[Check] = &[
     store("store-entries", store::content::entries),
     store("store-times", store::content::times),
     store("ranges", store::content::ranges),
-    store("recovery", store::history::recovery),
-    store("records-in-store", store::history::records),
+    own_store("recovery", store::history::recovery),
+    own_store("records-in-store", store::history::records),
     cluster("api-server", cluster::api_server::check),
     cluster("api-clock", cluster::api_server::clock),
     cluster("api-rights", cluster::rights::check),
     cluster("networks", cluster::networks::check),
+    cluster("workloads", cluster::workloads::check),
     cluster("leaks", cluster::leaks::check),
     cluster("pod-addresses", cluster::pods::check),
     cluster("installer", cluster::installer::check),
     cluster("controller", cluster::controller::check),
+    cluster("controller-rights", cluster::controller_rights::check),
 ];
 
 /// Runs the checks of a scope. Passes on each result as soon as it is known, and how far the running check is.
 pub fn doctor(options: &DoctorOptions, at_work: &dyn Fn(Work), mut each: impl FnMut(&CheckResult)) -> DoctorReport {
     let mut context = Context::new(options, at_work);
     let mut report = DoctorReport::default();
-    let is_node = options.scope == Scope::Node || is_node(&context);
+    let is_node = options.scope == Scope::Node || context.is_node;
+    let has_own_store = is_node && matches!(options.settings.store, Ok(StoreConfig::Embedded { .. }));
     if !is_node {
         skip_node(&context, &mut report, &mut each);
     }
     for check in CHECKS {
         let is_wanted = match check.area {
             Area::Node => is_node,
-            Area::Store | Area::Cluster => options.scope == Scope::Cluster,
+            Area::Store | Area::Cluster => options.scope == Scope::Cluster || (check.is_of_own_store && has_own_store),
         };
         if !is_wanted {
             continue;
@@ -206,13 +206,6 @@ pub fn doctor(options: &DoctorOptions, at_work: &dyn Fn(Work), mut each: impl Fn
         });
     }
     report
-}
-
-/// Whether kube-ipam was installed on this machine, or was called on it. Otherwise somebody looks at the cluster from
-/// their own machine.
-fn is_node(context: &Context<'_>) -> bool {
-    let DoctorOptions { defaults, program_folder, .. } = context.options;
-    defaults.exists() || program_folder.join(PROGRAM).exists() || context.node.records.folder().exists()
 }
 
 /// Says once that the checks of a node were left out.

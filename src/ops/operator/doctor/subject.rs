@@ -1,23 +1,33 @@
-//! Builds the outcomes of one object, each with a message that begins with the object.
+//! Builds the outcomes of one object. Their messages begin with the object, unless the check has no other.
 
 use super::check::{Outcome, Remedy, Status};
+use crate::explain::Command;
 
 /// What an outcome is about.
 #[derive(Clone, Debug)]
-pub(super) struct Subject(String);
+pub(super) struct Subject {
+    object: String,
+    is_named: bool,
+}
 
 impl Subject {
+    /// One of several objects, which each message names.
     pub(super) fn new(object: impl Into<String>) -> Self {
-        Self(object.into())
+        Self { object: object.into(), is_named: true }
+    }
+
+    /// All that the check looks at. The line begins with the check's name, so that a message is a sentence of its own.
+    pub(super) fn whole(object: impl Into<String>) -> Self {
+        Self { object: object.into(), is_named: false }
     }
 
     pub(super) fn ok(&self, message: impl AsRef<str>) -> Outcome {
-        Outcome::ok(&self.0, self.sentence(message))
+        Outcome::ok(&self.object, self.sentence(message))
     }
 
     /// It could not be checked, which is no fault of the object.
     pub(super) fn skipped(&self, message: impl AsRef<str>) -> Outcome {
-        Outcome::skipped(&self.0, self.sentence(message))
+        Outcome::skipped(&self.object, self.sentence(message))
     }
 
     /// The same, with what makes the check possible.
@@ -26,11 +36,11 @@ impl Subject {
     }
 
     pub(super) fn warning(&self, message: impl AsRef<str>, remedy: Remedy) -> Outcome {
-        Outcome::warning(&self.0, self.sentence(message), remedy)
+        Outcome::warning(&self.object, self.sentence(message), remedy)
     }
 
     pub(super) fn error(&self, message: impl AsRef<str>, remedy: Remedy) -> Outcome {
-        Outcome::error(&self.0, self.sentence(message), remedy)
+        Outcome::error(&self.object, self.sentence(message), remedy)
     }
 
     /// An error if it is that bad, else a warning.
@@ -42,11 +52,14 @@ impl Subject {
     }
 
     fn sentence(&self, message: impl AsRef<str>) -> String {
-        format!("{}: {}", self.0, message.as_ref())
+        match self.is_named {
+            true => format!("{}: {}", self.object, message.as_ref()),
+            false => message.as_ref().to_owned(),
+        }
     }
 }
 
 /// What to do, with commands.
-pub(super) fn commands<C: Into<String>>(text: impl Into<String>, commands: impl IntoIterator<Item = C>) -> Remedy {
-    commands.into_iter().fold(Remedy::new(text), |remedy, command| remedy.command(command))
+pub(super) fn commands(text: impl Into<String>, commands: impl IntoIterator<Item = Command>) -> Remedy {
+    Remedy { text: text.into(), commands: commands.into_iter().collect() }
 }

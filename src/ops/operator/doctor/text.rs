@@ -1,29 +1,6 @@
-//! Texts that several checks print: commands that a shell can read, and times as people say them.
+//! Texts that several checks print: times and numbers as people say them.
 
 use jiff::Timestamp;
-
-/// A word of a command, quoted for a shell if it needs that.
-pub(super) fn shell_word(text: &str) -> String {
-    let is_plain = |c: char| c.is_ascii_alphanumeric() || "/._-:=,@+".contains(c);
-    if !text.is_empty() && text.chars().all(is_plain) {
-        return text.to_owned();
-    }
-    if text.bytes().all(|byte| matches!(byte, b' '..=b'~')) {
-        return format!("'{}'", text.replace('\'', r"'\''"));
-    }
-    // The terminal that shows the command would act on a control character, so the shell has to make it.
-    let quoted: String = text.bytes().map(quote_byte).collect();
-    format!("$'{quoted}'")
-}
-
-/// A byte inside `$'…'`, which bash and POSIX 2024 (XCU 2.2.4) read.
-fn quote_byte(byte: u8) -> String {
-    match byte {
-        b'\'' | b'\\' => format!("\\{}", char::from(byte)),
-        b' '..=b'~' => char::from(byte).to_string(),
-        byte => format!("\\{byte:03o}"),
-    }
-}
 
 /// The time between two instants, in its largest unit: `42 seconds`, `7 minutes`, `3 hours`, `12 days`.
 pub(super) fn time_between(one: Timestamp, other: Timestamp) -> String {
@@ -55,28 +32,6 @@ pub(super) fn first_of(all: &[String]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_shell_reads_a_quoted_word_as_the_text() -> std::io::Result<()> {
-        let texts = [
-            "/etc/cni/net.d/kube-ipam.d",
-            "",
-            "a b",
-            "it's",
-            "$(id)",
-            "a\nb",
-            "\u{1b}[31m\u{9b}\u{202e}",
-            "ä'\\\t",
-            "~",
-        ];
-        for text in texts {
-            let script = format!("printf %s {}", shell_word(text));
-            let output = std::process::Command::new("bash").args(["-c", &script]).output()?;
-            assert_eq!(String::from_utf8_lossy(&output.stdout), text, "{script}");
-            assert!(shell_word(text).bytes().all(|byte| matches!(byte, b' '..=b'~')), "{script}");
-        }
-        Ok(())
-    }
 
     #[test]
     fn times_and_numbers_are_written_as_people_say_them() -> Result<(), jiff::Error> {

@@ -1,17 +1,19 @@
 //! What the API server says. Each answer is kept apart from the reason why there is none, and no failure ends the
 //! explanation. After a failure to connect, it is not asked again.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use crate::cause::chain;
 use crate::cluster::{Access, ApiServer, ClusterError, NetworkDefinition};
 use crate::config::CallSettings;
 use crate::error::paths;
-use crate::explain::{ObjectName, PodAnswer};
+use crate::explain::{NodeAnswer, ObjectName, PodAnswer};
 use crate::ipam::claim::Claim;
 use crate::ipam::cluster::ClusterIdentity;
 use crate::ipam::lease::{Holder, PodRef};
+use crate::ipam::name::Name;
+use crate::ipam::node_status::NodeStatus;
 use crate::ipam::pod::PodEvent;
 use crate::ipam::reservation::Owner;
 use crate::ipam::takeover::PodLookup;
@@ -21,10 +23,12 @@ use crate::ops::cluster::{NAMESPACE as KUBE_SYSTEM, kubeconfig};
 const API_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The API server of this node's cluster, once it is needed.
-pub(super) struct Api<'a> {
+pub(in crate::ops::operator) struct Api<'a> {
     settings: &'a CallSettings,
     server: Option<Result<ApiServer, String>>,
     identity: Option<ClusterIdentity>,
+    /// The nodes that were asked about. Many holders are on one.
+    nodes: BTreeMap<Name, Result<Option<NodeStatus>, String>>,
 }
 
 /// The UIDs of all unfinished pods.
@@ -45,8 +49,13 @@ impl Census {
 
 impl<'a> Api<'a> {
     /// Nothing is asked yet.
-    pub(super) fn new(settings: &'a CallSettings) -> Self {
-        Self { settings, server: None, identity: None }
+    pub(in crate::ops::operator) fn new(settings: &'a CallSettings) -> Self {
+        Self { settings, server: None, identity: None, nodes: BTreeMap::new() }
+    }
+
+    /// Whether there is a kubeconfig to ask with.
+    pub(super) fn is_configured(&self) -> bool {
+        kubeconfig(self.settings).is_some()
     }
 
     /// Asks once, and remembers if the server can't be reached.
@@ -67,7 +76,7 @@ impl<'a> Api<'a> {
     }
 
     /// The identity of the cluster. Nothing is kept on the node.
-    fn identity(&mut self) -> &ClusterIdentity {
+    pub(in crate::ops::operator) fn identity(&mut self) -> &ClusterIdentity {
         let identity = match (self.identity.take(), &self.settings.cluster) {
             (Some(known), _) => known,
             (None, Some(named)) => ClusterIdentity::known(named),
@@ -91,15 +100,28 @@ impl<'a> Api<'a> {
         PodAnswer { pod, found }
     }
 
+    /// The node of a holder whose pod the API server has.
+    pub(super) fn node(&mut self, name: &Name) -> NodeAnswer {
+        let found = match self.nodes.get(name) {
+            Some(known) => known.clone(),
+            None => self.ask(|api| api.node_status(name)),
+        };
+        self.nodes.insert(name.clone(), found.clone());
+        NodeAnswer { name: name.clone(), found }
+    }
+
     /// Whether an owner exists.
-    pub(super) fn owner_exists(&mut self, owner: &Owner) -> Result<bool, String> {
+    pub(in crate::ops::operator) fn owner_exists(&mut self, owner: &Owner) -> Result<bool, String> {
         let exists = self.ask(|api| api.exists(owner))?;
         self.identity().covers(owner.cluster.as_deref()).map_err(|why| why.to_string())?;
         Ok(exists)
     }
 
     /// A pod and its events.
-    pub(super) fn pod(&mut self, name: &ObjectName) -> (Result<PodLookup, String>, Result<Vec<PodEvent>, String>) {
+    pub(in crate::ops::operator) fn pod(
+        &mut self,
+        name: &ObjectName,
+    ) -> (Result<PodLookup, String>, Result<Vec<PodEvent>, String>) {
         let mut pod = PodRef { namespace: name.namespace.clone(), name: Some(name.name.clone()), uid: None };
         let found = self.ask(|api| api.lookup_pod(&pod));
         if let Ok(PodLookup::Found(state)) = &found {
@@ -110,12 +132,11 @@ impl<'a> Api<'a> {
 
     /// The events on all pods that were refused an address. `None` without a kubeconfig: nothing publishes events then.
     pub(super) fn refusals(&mut self) -> Option<Result<Vec<PodEvent>, String>> {
-        kubeconfig(self.settings)?;
-        Some(self.ask(ApiServer::refusals))
+        self.is_configured().then(|| self.ask(ApiServer::refusals))
     }
 
     /// A claim; `None` if there is none.
-    pub(super) fn claim(&mut self, name: &ObjectName) -> Result<Option<Claim>, String> {
+    pub(in crate::ops::operator) fn claim(&mut self, name: &ObjectName) -> Result<Option<Claim>, String> {
         let namespace = name.namespace.as_deref().unwrap_or_default();
         self.ask(|api| match api.claim(namespace, &name.name) {
             Err(ClusterError::NotFound { .. }) => Ok(None),

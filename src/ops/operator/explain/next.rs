@@ -17,25 +17,26 @@ use crate::ops::rehearsal::{Rehearsal, Rehearsed, RehearsedAdd};
 /// The container of a pod that has none yet.
 const NO_CONTAINER: &str = "next";
 
-/// What the next ADD of a recorded container gets.
-pub(super) fn of_holder(explainer: &Explainer<'_>, holder: &Holder) -> NextAdd {
-    let Some(network) = explainer.configured.iter().find(|found| found.network.name == holder.id.network) else {
-        return not_found(&format!("network {}", holder.id.network));
-    };
-    let is_own = explainer.node.records.is_own_name(&holder.id.node);
-    let began = if is_own { explainer.node.began.clone() } else { after(&holder.began) };
-    rehearse(explainer, network, (holder.id.clone(), holder.pod.clone(), began))
+/// What the next ADD of a recorded container gets. `pod` is what the API server has of its pod.
+pub(super) fn of_holder(explainer: &Explainer<'_>, holder: &Holder, pod: Option<&Pod>) -> NextAdd {
+    let selected = pod.and_then(|pod| search::definition_of(pod, holder.id.ifname.as_str()));
+    let namespace = holder.pod.namespace.as_deref();
+    match explainer.networks.named(&holder.id.network, selected.as_ref(), namespace) {
+        Ok(network) => {
+            let is_own = explainer.node.records.is_own_name(&holder.id.node);
+            let began = if is_own { explainer.node.began.clone() } else { after(&holder.began) };
+            rehearse(explainer, network, (holder.id.clone(), holder.pod.clone(), began))
+        }
+        Err(why) => NextAdd::unknown(why),
+    }
 }
 
-/// What the next ADD of a pod's interface gets, if the pod has no container yet. Its network is that of the selected
-/// definition, else the one of `--config`, else the only one that is known.
+/// What the next ADD of a pod's interface gets, if the pod has no container yet.
 pub(super) fn of_pod(explainer: &Explainer<'_>, pod: &Pod, ifname: &str, node: Option<&str>) -> NextAdd {
-    let all = explainer.configured.as_slice();
-    let found = match search::definition_of(pod, ifname) {
-        Some(object) => all.iter().find(|found| found.object.as_ref() == Some(&object)),
-        None => all.first().filter(|_| all.len() == 1 || explainer.options.config.is_some()),
+    let network = match explainer.networks.of_interface(ifname, search::definition_of(pod, ifname).as_ref()) {
+        Ok(network) => network,
+        Err(why) => return NextAdd::unknown(why),
     };
-    let Some(network) = found else { return not_found(&format!("the network of interface {ifname}")) };
     let (Ok(container), Ok(ifname)) = (Name::new(NO_CONTAINER), IfName::new(ifname)) else {
         return NextAdd::unknown(format!("{ifname:?} is not the name of an interface"));
     };
@@ -44,10 +45,6 @@ pub(super) fn of_pod(explainer: &Explainer<'_>, pod: &Pod, ifname: &str, node: O
     let Pod { namespace, name, uid, .. } = pod.clone();
     let pod = PodRef { namespace: Some(namespace), name: Some(name), uid: Some(uid) };
     rehearse(explainer, network, (id, pod, explainer.node.began.clone()))
-}
-
-fn not_found(network: &str) -> NextAdd {
-    NextAdd::unknown(format!("the configuration of {network} was not found; name its file with --config"))
 }
 
 fn rehearse(

@@ -1,33 +1,32 @@
 //! Searches in the store for what no key names: the addresses of a pod, a claim or a host.
 
-use super::Found;
+use super::{Explainer, Found};
 use crate::error::Error;
 use crate::explain::ObjectName;
 use crate::ipam::keys;
 use crate::ipam::lease::{Lease, Stored};
-use crate::ipam::name::{IfName, Name};
+use crate::ipam::name::IfName;
 use crate::ipam::pod::Pod;
 use crate::ipam::request::{FIRST_INTERFACE, NETWORKS, selected};
 use crate::ipam::reservation::OwnerKind;
 use crate::ipam::takeover::Mac;
-use crate::ops::Session;
 use crate::ops::operator::STORE_TIMEOUT;
 use crate::ops::operator::list::json_text;
 use crate::store::Entry;
 
 /// The addresses that a pod holds, or held last.
-pub(super) fn of_pod(session: &Session, vrf: Option<&Name>, pod: &ObjectName) -> Result<Vec<Found>, Error> {
+pub(super) fn of_pod(explainer: &Explainer<'_>, pod: &ObjectName) -> Result<Vec<Found>, Error> {
     let is_of = |lease: &Lease| {
         lease.holders.iter().any(|holder| {
             holder.pod.name.as_ref() == Some(&pod.name)
                 && (pod.namespace.is_none() || holder.pod.namespace == pod.namespace)
         })
     };
-    search(session, vrf, &pod.name, is_of)
+    search(explainer, &pod.name, is_of)
 }
 
 /// The addresses that belong to a claim.
-pub(super) fn of_claim(session: &Session, vrf: Option<&Name>, claim: &ObjectName) -> Result<Vec<Found>, Error> {
+pub(super) fn of_claim(explainer: &Explainer<'_>, claim: &ObjectName) -> Result<Vec<Found>, Error> {
     let is_of = |lease: &Lease| {
         lease.owner.as_ref().is_some_and(|owner| {
             owner.kind == OwnerKind::IpamClaim
@@ -35,25 +34,23 @@ pub(super) fn of_claim(session: &Session, vrf: Option<&Name>, claim: &ObjectName
                 && claim.namespace.as_ref().is_none_or(|namespace| owner.namespace.as_str() == namespace)
         })
     };
-    search(session, vrf, &claim.name, is_of)
+    search(explainer, &claim.name, is_of)
 }
 
 /// The addresses for which a host without a lease answered.
-pub(super) fn of_host(session: &Session, vrf: Option<&Name>, mac: Mac) -> Result<Vec<Found>, Error> {
+pub(super) fn of_host(explainer: &Explainer<'_>, mac: Mac) -> Result<Vec<Found>, Error> {
     let is_of = |lease: &Lease| lease.foreign().is_some_and(|foreign| foreign.mac == mac);
-    search(session, vrf, &mac.to_string(), is_of)
+    search(explainer, &mac.to_string(), is_of)
 }
 
 /// The leases that contain a text and meet a condition. Only those that contain the text are parsed.
-fn search(
-    session: &Session,
-    vrf: Option<&Name>,
-    text: &str,
-    is_wanted: impl Fn(&Lease) -> bool,
-) -> Result<Vec<Found>, Error> {
-    let (span, text) = (vrf.map_or_else(keys::all_leases, keys::leases_of_vrf), json_text(text));
-    let mut found = Vec::new();
-    session.each(&span, STORE_TIMEOUT, |entry: &Entry| {
+fn search(explainer: &Explainer<'_>, text: &str, is_wanted: impl Fn(&Lease) -> bool) -> Result<Vec<Found>, Error> {
+    let span = explainer.options.vrf.as_ref().map_or_else(keys::all_leases, keys::leases_of_vrf);
+    let text = json_text(text);
+    let (mut found, mut read) = (Vec::new(), 0);
+    explainer.session.each(&span, STORE_TIMEOUT, |entry: &Entry| {
+        read += 1;
+        explainer.leases_read(read);
         if String::from_utf8_lossy(&entry.value).contains(&text)
             && let Some((vrf, ip)) = keys::read_lease(&entry.key)
             && let lease = Stored::<Lease>::read(&entry.value)

@@ -6,8 +6,6 @@ use std::net::IpAddr;
 use super::super::STORE_TIMEOUT;
 use super::super::sweep::identify;
 use super::manifest;
-use crate::cause::chain;
-use crate::cluster::ClusterError;
 use crate::config::CallSettings;
 use crate::deadline::Deadline;
 use crate::error::Error;
@@ -15,13 +13,14 @@ use crate::ipam::address::Span;
 use crate::ipam::cluster::ClusterIdentity;
 use crate::ipam::decide::{Add, Allocation, AllocationPolicy, StickyPolicy};
 use crate::ipam::keys;
-use crate::ipam::lease::{Lease, Stored};
+use crate::ipam::lease::{Beneficiary, BeneficiaryKind, Holder, Lease, Stored};
 use crate::ipam::name::Name;
+use crate::ipam::pod::Controller;
 use crate::ipam::refusal::Refusal;
 use crate::ipam::reservation::{Owner, OwnerKind};
 use crate::ops::prepared;
 use crate::ops::rehearsal::Rehearsal;
-use crate::plan::{Cluster, ClusterAdd, Keeper, LookupError, NamedKind, NamedObject, Source};
+use crate::plan::{Cluster, ClusterAdd, Keeper, LookupError, NamedObject, Source};
 use crate::store::StoreConfig;
 
 /// A cluster that is only read.
@@ -85,22 +84,7 @@ impl Cluster for LiveCluster<'_> {
 
     fn look_up(&mut self, object: &NamedObject) -> Result<Result<Source, LookupError>, Error> {
         let Some(api) = self.rehearsal.opened_api()? else { return Ok(Err(LookupError::NotAsked)) };
-        let NamedObject { kind, namespace, name } = object;
-        let found = match kind {
-            NamedKind::NetworkDefinition => {
-                api.network_definition(namespace, name).map(|definition| manifest::of_definition(&definition))
-            }
-            NamedKind::IpamClaim => api.claim(namespace, name).map(|claim| manifest::of_claim(&claim)),
-        };
-        match found {
-            Ok(text) => Ok(Ok(manifest::source(object, text))),
-            // No object can have a name that is none.
-            Err(ClusterError::NotFound { .. } | ClusterError::Name { .. }) => Ok(Err(LookupError::NotFound)),
-            Err(error) if matches!(error, ClusterError::Forbidden { .. }) || error.is_unknown_kind() => {
-                Ok(Err(LookupError::Unreadable(format!("{}; {}", chain(&error), error.details()))))
-            }
-            Err(error) => Err(error.into()),
-        }
+        Ok(manifest::look_up(api, object)?)
     }
 
     fn add(&mut self, add: ClusterAdd<'_>) -> Result<Result<Allocation, Refusal>, Error> {
@@ -110,16 +94,37 @@ impl Cluster for LiveCluster<'_> {
             None => None,
         };
         let rules = prepared::policy(self.settings, network, self.store, self.identity.clone(), sticky);
-        let pod = holder.pod.clone();
-        let mut machine = match Add::new(holder, AllocationPolicy { vrf: vrf.clone(), ..rules }, requests) {
-            Ok(machine) => machine,
-            Err(refusal) => return Ok(Err(refusal)),
+        let policy = AllocationPolicy { vrf: vrf.clone(), ..rules };
+        let (pod, set) = (holder.pod.clone(), holder.controller.clone());
+        let rehearse = |holder: Holder, this: &mut Self| {
+            let mut machine = match Add::new(holder, policy.clone(), requests.clone()) {
+                Ok(machine) => machine,
+                Err(refusal) => return Ok(Err(refusal)),
+            };
+            match this.rehearsal.run(&pod, network, &mut machine) {
+                Ok(rehearsed) => Ok(Ok(rehearsed.allocation)),
+                Err(Error::Refused(refusal)) => Ok(Err(refusal)),
+                Err(error) => Err(error),
+            }
         };
-        match self.rehearsal.run(&pod, network, &mut machine) {
-            Ok(rehearsed) => Ok(Ok(rehearsed.allocation)),
-            Err(Error::Refused(refusal)) => Ok(Err(refusal)),
-            Err(error) => Err(error),
-        }
+        let refused = rehearse(Holder { controller: None, ..holder.clone() }, self)?;
+        let (Err(Refusal::ReservedByHand { manual, .. }), Some(set)) = (&refused, set) else { return Ok(refused) };
+        // Only now it matters whether the StatefulSet exists, and with which UID.
+        let namespace = holder.pod.namespace.clone().unwrap_or_default();
+        let is_it =
+            |object: &Beneficiary| object.is(BeneficiaryKind::StatefulSet, &namespace, &set.name, &self.identity);
+        let Some(object) = manual.beneficiary.as_ref().filter(|object| is_it(object)) else { return Ok(refused) };
+        let owner = Owner {
+            kind: OwnerKind::StatefulSet,
+            cluster: self.identity.id().map(str::to_owned),
+            namespace: object.namespace.clone(),
+            name: object.name.clone(),
+            uid: String::new(),
+            pod: None,
+        };
+        let Some(uid) = self.uid(&owner)? else { return Ok(refused) };
+        let workload = Some(format!("{} {}", set.kind, set.name));
+        rehearse(Holder { controller: Some(Controller { uid, ..set }), workload, ..holder }, self)
     }
 
     fn each_lease(

@@ -4,9 +4,10 @@ use serde::Serialize;
 use serde_json::json;
 use serde_saphyr::LitStr;
 
-use crate::cluster::NetworkDefinition;
+use crate::cause::chain;
+use crate::cluster::{ApiServer, ClusterError, NetworkDefinition};
 use crate::ipam::claim::Claim;
-use crate::plan::{NamedObject, Source};
+use crate::plan::{LookupError, NamedKind, NamedObject, Source};
 
 /// What stands for a folder in the name of an object of the cluster.
 const CLUSTER: &str = "<cluster>";
@@ -47,6 +48,29 @@ struct ClaimStatus<'a> {
     ips: &'a [String],
 }
 
+/// Looks an object up in the cluster. Returns it as a manifest.
+pub(in crate::ops::operator) fn look_up(
+    api: &ApiServer,
+    object: &NamedObject,
+) -> Result<Result<Source, LookupError>, ClusterError> {
+    let NamedObject { kind, namespace, name } = object;
+    let found = match kind {
+        NamedKind::NetworkDefinition => {
+            api.network_definition(namespace, name).map(|definition| of_definition(&definition))
+        }
+        NamedKind::IpamClaim => api.claim(namespace, name).map(|claim| of_claim(&claim)),
+    };
+    match found {
+        Ok(text) => Ok(Ok(source(object, text))),
+        // No object can have a name that is none.
+        Err(ClusterError::NotFound { .. } | ClusterError::Name { .. }) => Ok(Err(LookupError::NotFound)),
+        Err(error) if matches!(error, ClusterError::Forbidden { .. }) || error.is_unknown_kind() => {
+            Ok(Err(LookupError::Unreadable(format!("{}; {}", chain(&error), error.details()))))
+        }
+        Err(error) => Err(error),
+    }
+}
+
 /// A definition as a manifest.
 pub(in crate::ops::operator) fn of_definition(definition: &NetworkDefinition) -> String {
     let NetworkDefinition { namespace, name, config } = definition;
@@ -60,7 +84,7 @@ pub(in crate::ops::operator) fn of_definition(definition: &NetworkDefinition) ->
 }
 
 /// A claim with its addresses as a manifest.
-pub(super) fn of_claim(claim: &Claim) -> String {
+fn of_claim(claim: &Claim) -> String {
     let Claim { namespace, name, network, interface, status, .. } = claim;
     text(&Manifest {
         api_version: "k8s.cni.cncf.io/v1alpha1",
@@ -77,7 +101,7 @@ fn text(manifest: &impl Serialize) -> String {
 }
 
 /// The source of an object that was found.
-pub(super) fn source(object: &NamedObject, text: String) -> Source {
+fn source(object: &NamedObject, text: String) -> Source {
     Source { name: format!("{CLUSTER}/{object}"), text }
 }
 

@@ -3,6 +3,8 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use jiff::Timestamp;
+
 use super::scan::{identify, response_deadline};
 use super::{Scope, SweepOptions, SweepOutcome, SweepReport, SweepRun, has_new};
 use crate::cluster::ApiServer;
@@ -14,6 +16,7 @@ use crate::ipam::recovery::Progress;
 use crate::ipam::sweep::{LeakReason, LeakReport, Plan, Target, Verdict};
 use crate::ipam::usage::Usage;
 use crate::ops::Session;
+use crate::ops::operator::usage_samples;
 use crate::ops::recovery::progress;
 use crate::store::{Revision, StoreConfig};
 
@@ -80,6 +83,11 @@ impl ContinuousSweep {
         };
         self.last = std::mem::take(&mut run.last);
         let (plan, usage) = passed?;
+        if let Some(usage) = &usage
+            && let Err(error) = usage_samples::write(run.session()?, usage, Timestamp::now())
+        {
+            tracing::warn!(error = %error.full(), "today's sample of the usage was not stored");
+        }
         if nodes.is_none() {
             self.held = Some(plan.tally.held);
         }

@@ -182,6 +182,9 @@ impl SweepRun<'_> {
             (LeakReason::NotListed, None) => return Err(SkipReason::InUse(InUseReason::NoPodNamed)),
             (why, _) => why.to_string(),
         };
+        if *why == LeakReason::ManualExpired {
+            return Ok((Release::Free, shown));
+        }
         let Some(owner) = &candidate.owner else { return Ok((Release::ToItsOwner, shown)) };
         Ok(match (why, &candidate.target) {
             (LeakReason::Expired, _) => (Release::Free, shown),
@@ -228,7 +231,7 @@ fn log_freed(candidate: &LeakCandidate, why: &str) {
     let LeakCandidate { target, revision, holder, verdict, .. } = candidate;
     let address = match (target, verdict) {
         // Its last holder had released it before.
-        (_, Verdict::Leaked(LeakReason::Reserved | LeakReason::Expired)) => None,
+        (_, Verdict::Leaked(LeakReason::Reserved | LeakReason::Expired | LeakReason::ManualExpired)) => None,
         (Target::Address { vrf, ip } | Target::Share { vrf, ip, .. }, _) => Some((vrf.as_str(), ip.to_string())),
         // The line of its release has the addresses.
         (Target::Attachment(_), _) => None,

@@ -7,6 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::cause::chain;
 use crate::cluster::ServerVersion;
+use crate::explain::Tool;
 use crate::ops::operator::doctor::subject::{Subject, commands};
 use crate::ops::operator::doctor::units::span;
 use crate::ops::operator::doctor::{Context, Outcome, Remedy, Status};
@@ -20,8 +21,9 @@ const SMALL: SignedDuration = SignedDuration::from_secs(5);
 const LARGE: SignedDuration = SignedDuration::from_secs(60);
 
 pub(in crate::ops::operator::doctor) fn check(context: &mut Context<'_>, report: &mut dyn FnMut(Outcome)) {
+    let is_node = context.is_node;
     let answer = match context.api() {
-        Ok(None) => return report(Outcome::skipped("API server", "there is no kubeconfig, so no API server is asked")),
+        Ok(None) => return report(without_kubeconfig(is_node)),
         Ok(Some(api)) => api.namespace_uid(NAMESPACE).map_err(Into::into),
         Err(error) => Err(error),
     };
@@ -32,6 +34,13 @@ pub(in crate::ops::operator::doctor) fn check(context: &mut Context<'_>, report:
         Ok(uid) => Outcome::ok("API server", format!("the API server{version} answers, and its cluster is {uid}")),
         Err(error) => Outcome::error("API server", error.message().to_string(), Remedy::new(next(&error.details()))),
     });
+}
+
+/// On a node, the check of its kubeconfig says what to do.
+fn without_kubeconfig(is_node: bool) -> Outcome {
+    let outcome = Outcome::skipped("API server", "there is no kubeconfig, so no API server is asked");
+    let remedy = (!is_node).then(|| Remedy::new("name one by --kubeconfig to check the cluster as well"));
+    Outcome { remedy, ..outcome }
 }
 
 /// What to do about an error whose details may be empty.
@@ -57,32 +66,36 @@ pub(super) fn version(context: &mut Context<'_>) -> Option<Rc<Result<ServerVersi
 
 pub(in crate::ops::operator::doctor) fn clock(context: &mut Context<'_>, report: &mut dyn FnMut(Outcome)) {
     let Some(version) = version(context) else { return };
+    let is_node = context.is_node;
     report(match &*version {
-        Ok(ServerVersion { clock: Some(clock), received, round_trip, .. }) => judge(*clock, *received, *round_trip),
-        Ok(_) => Subject::new("clock").skipped("the API server does not tell its time"),
-        Err(why) => Subject::new("clock").skipped(format!("the API server could not be asked for its time: {why}")),
+        Ok(ServerVersion { clock: Some(clock), received, round_trip, .. }) => {
+            judge(*clock, *received, *round_trip, is_node)
+        }
+        Ok(_) => Subject::whole("clock").skipped("the API server does not tell its time"),
+        Err(why) => Subject::whole("clock").skipped(format!("the API server could not be asked for its time: {why}")),
     });
 }
 
 /// Judges the time of the API server against the one at which its answer was received here.
-fn judge(server: Timestamp, here: Timestamp, round_trip: Duration) -> Outcome {
-    let subject = Subject::new("clock");
+fn judge(server: Timestamp, here: Timestamp, round_trip: Duration, is_node: bool) -> Outcome {
+    let subject = Subject::whole("clock");
     let difference = here.duration_since(server);
     // The server sends whole seconds, and read its clock at some time of the request.
     let unsure = SignedDuration::try_from(round_trip).unwrap_or_default() + SignedDuration::from_secs(1);
     let certain = difference.abs().saturating_sub(unsure);
     if certain < SMALL {
-        return subject.ok("this machine and the API server agree");
+        return subject.ok("the clocks of this machine and of the API server agree");
     }
     let direction = if difference.is_negative() { "behind" } else { "ahead of" };
     let by = span(Duration::try_from(difference.abs()).unwrap_or_default());
-    let status = if certain < LARGE { Status::Warning } else { Status::Error };
+    // From a machine that is no node, only sweeps by hand go wrong.
+    let status = if certain < LARGE || !is_node { Status::Warning } else { Status::Error };
     subject.fault(
         status,
-        format!("this machine is {by} {direction} the API server"),
+        format!("the clock of this machine is {by} {direction} the API server's"),
         commands(
             "correct the clock that is wrong: cooldowns, sweeps and certificates depend on it",
-            ["date -u", "timedatectl status"],
+            [Tool::Date.run(&["-u"]), Tool::Timedatectl.run(&["status"])],
         ),
     )
 }
@@ -97,7 +110,7 @@ mod tests {
         let server: Timestamp = "2026-11-01T10:00:00Z".parse().unwrap();
         let judged = |seconds: i64, round_trip: u64| {
             let here = server + SignedDuration::from_secs(seconds);
-            judge(server, here, Duration::from_secs(round_trip))
+            judge(server, here, Duration::from_secs(round_trip), true)
         };
         let cases = [
             (0, 0, Status::Ok),
@@ -112,7 +125,9 @@ mod tests {
         for (seconds, round_trip, expected) in cases {
             assert_eq!(judged(seconds, round_trip).status, expected, "{seconds} s, {round_trip} s");
         }
-        assert_eq!(judged(-3600, 0).message, "clock: this machine is 1h behind the API server");
-        assert_eq!(judged(90, 0).message, "clock: this machine is 1m 30s ahead of the API server");
+        let elsewhere = judge(server, server + SignedDuration::from_hours(1), Duration::ZERO, false);
+        assert_eq!(elsewhere.status, Status::Warning);
+        assert_eq!(judged(-3600, 0).message, "the clock of this machine is 1h behind the API server's");
+        assert_eq!(judged(90, 0).message, "the clock of this machine is 1m 30s ahead of the API server's");
     }
 }

@@ -13,11 +13,11 @@ use crate::ops::operator::doctor::units::{between, span};
 use crate::ops::operator::doctor::{Context, Outcome};
 
 /// The Lease of examples/install/controller.
-const NAMESPACE: &str = "kube-ipam";
-const NAME: &str = "kube-ipam-controller";
+pub(super) const NAMESPACE: &str = "kube-ipam";
+pub(super) const NAME: &str = "kube-ipam-controller";
 
 pub(in crate::ops::operator::doctor) fn check(context: &mut Context<'_>, report: &mut dyn FnMut(Outcome)) {
-    let subject = Subject::new("controller");
+    let subject = Subject::whole("controller");
     let server = version(context).and_then(|version| version.as_ref().as_ref().ok().and_then(|found| found.clock));
     let next = &context.options.commands;
     let Ok(Some(api)) = context.api() else { return };
@@ -28,27 +28,26 @@ pub(in crate::ops::operator::doctor) fn check(context: &mut Context<'_>, report:
             let now = server.unwrap_or_else(Timestamp::now);
             judge(&subject, found.as_ref().map(|found| &found.record), now, next)
         }
-        Err(error) => unread(&subject, &error),
+        Err(error) => unread(&subject, &error, next),
     });
 }
 
 fn judge(subject: &Subject, record: Option<&LeaderElectionRecord>, now: Timestamp, next: &Commands) -> Outcome {
     let look = || {
-        let (deployment, lease) = (
-            "kubectl -n kube-ipam get pods -l app.kubernetes.io/name=kube-ipam-controller -o wide",
-            "kubectl -n kube-ipam get lease kube-ipam-controller -o yaml",
-        );
-        commands("look at its pods; until one leads, only sweeps by hand free what leaks", [deployment, lease])
+        let label = "app.kubernetes.io/name=kube-ipam-controller";
+        let pods = next.kubectl(&["-n", NAMESPACE, "get", "pods", "-l", label, "-o", "wide"]);
+        let lease = next.kubectl(&["-n", NAMESPACE, "get", "lease", NAME, "-o", "yaml"]);
+        commands("look at its pods; until one leads, only sweeps by hand free what leaks", [pods, lease])
     };
     let Some(record) = record else {
         return subject.skipped_until(
-            "there is no Lease of it, so none has ever run in namespace kube-ipam; addresses that leak stay until a sweep",
-            commands("install it, or run a sweep now and then", [next.sweep(&["--dry-run"]).to_string()]),
+            "no controller has a Lease in namespace kube-ipam, so none has ever run there; addresses that leak stay until a sweep",
+            commands("install it, or run a sweep now and then", [next.sweep(&["--dry-run"])]),
         );
     };
     let LeaderElectionRecord { holder_identity, lease_duration_seconds, renew_time, .. } = record;
     if holder_identity.is_empty() {
-        return subject.warning("nobody leads", look());
+        return subject.warning("no controller leads", look());
     }
     let Some(renewed) = renew_time else {
         return subject.warning(format!("{holder_identity} leads, and has never renewed its Lease"), look());
@@ -76,7 +75,7 @@ mod tests {
             ..LeaderElectionRecord::default()
         };
         let outcome = judge(
-            &Subject::new("controller"),
+            &Subject::whole("controller"),
             Some(&record),
             "2026-11-01T10:00:30Z".parse().unwrap(),
             &Commands::default(),
@@ -88,17 +87,17 @@ mod tests {
     fn a_leader_is_to_renew_its_lease() {
         assert_eq!(
             judged("a_1", Some("2026-11-01T10:00:25Z")),
-            (Status::Ok, "controller: a_1 leads, and renewed its Lease 5s ago".to_owned())
+            (Status::Ok, "a_1 leads, and renewed its Lease 5s ago".to_owned())
         );
         assert_eq!(judged("a_1", Some("2026-11-01T10:00:00Z")).0, Status::Ok);
         assert_eq!(
             judged("a_1", Some("2026-11-01T09:50:00Z")),
-            (Status::Warning, "controller: a_1 led, and has not renewed its Lease for 10m 30s".to_owned())
+            (Status::Warning, "a_1 led, and has not renewed its Lease for 10m 30s".to_owned())
         );
-        assert_eq!(judged("", None).1, "controller: nobody leads");
+        assert_eq!(judged("", None).1, "no controller leads");
         assert_eq!(judged("a_1", None).0, Status::Warning);
         assert_eq!(
-            judge(&Subject::new("controller"), None, Timestamp::UNIX_EPOCH, &Commands::default()).status,
+            judge(&Subject::whole("controller"), None, Timestamp::UNIX_EPOCH, &Commands::default()).status,
             Status::Skipped
         );
     }

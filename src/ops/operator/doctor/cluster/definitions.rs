@@ -30,24 +30,28 @@ pub(in crate::ops::operator::doctor) enum Definitions {
 
 /// Definitions with the findings of a plan.
 pub(in crate::ops::operator::doctor) struct JudgedDefinitions {
-    names: Vec<(String, String)>,
+    definitions: Vec<NetworkDefinition>,
+    /// The file with the node defaults, if there is one.
+    defaults: Option<Source>,
     report: Report,
     /// The warnings about the node defaults, which every network has.
     of_defaults: Vec<String>,
 }
 
 impl JudgedDefinitions {
-    fn new(definitions: &[NetworkDefinition], defaults: Option<(&Path, Map<String, Value>)>) -> Self {
-        let mut sources: Vec<Source> = definitions.iter().map(source).collect();
+    fn new(definitions: Vec<NetworkDefinition>, defaults: Option<(&Path, Map<String, Value>)>) -> Self {
         let warnings = defaults.as_ref().and_then(|(file, object)| check_defaults(file, object).ok());
         let of_defaults = warnings.iter().flatten().map(|warning| chain(warning).to_string()).collect();
-        let index = defaults.map(|(file, object)| {
-            sources.push(Source { name: file.display().to_string(), text: Value::Object(object).to_string() });
-            sources.len() - 1
-        });
-        let report = plan(&mut sources, &Options { namespace: "default".to_owned(), defaults: index });
-        let names = definitions.iter().map(|definition| (definition.namespace.clone(), definition.name.clone()));
-        Self { names: names.collect(), report, of_defaults }
+        let defaults = defaults
+            .map(|(file, object)| Source { name: file.display().to_string(), text: Value::Object(object).to_string() });
+        let (mut sources, options) = sources(&definitions, defaults.as_ref());
+        let report = plan(&mut sources, &options);
+        Self { definitions, defaults, report, of_defaults }
+    }
+
+    /// The definitions and the node defaults, as sources of a plan.
+    pub(super) fn sources(&self) -> (Vec<Source>, Options) {
+        sources(&self.definitions, self.defaults.as_ref())
     }
 
     /// The findings, each with the namespace and name of its definition. Those in the node defaults have a check of
@@ -55,7 +59,7 @@ impl JudgedDefinitions {
     pub(super) fn findings(&self) -> impl Iterator<Item = (&str, &str, &Finding)> {
         let own = self.report.findings.iter().filter(|finding| !self.of_defaults.contains(&finding.message));
         own.filter_map(|finding| {
-            let (namespace, name) = self.names.get(finding.primary.place.source)?;
+            let NetworkDefinition { namespace, name, .. } = self.definitions.get(finding.primary.place.source)?;
             Some((namespace.as_str(), name.as_str(), finding))
         })
     }
@@ -70,6 +74,22 @@ impl JudgedDefinitions {
         let networks = self.report.networks.iter();
         networks.filter_map(|network| Some((network.network.as_str(), Name::new(network.vrf.as_str()).ok()?))).collect()
     }
+}
+
+/// The node defaults alone, as the source of a plan.
+pub(super) fn with_defaults(file: &Path) -> (Vec<Source>, Options) {
+    let defaults = read_defaults(file).ok().flatten();
+    sources(&[], defaults.map(|object| defaults_source(file, object)).as_ref())
+}
+
+fn defaults_source(file: &Path, object: Map<String, Value>) -> Source {
+    Source { name: file.display().to_string(), text: Value::Object(object).to_string() }
+}
+
+fn sources(definitions: &[NetworkDefinition], defaults: Option<&Source>) -> (Vec<Source>, Options) {
+    let sources: Vec<Source> = definitions.iter().map(source).chain(defaults.cloned()).collect();
+    let defaults = defaults.map(|_| definitions.len());
+    (sources, Options { namespace: "default".to_owned(), defaults })
 }
 
 /// A definition as a manifest, which a plan reads.
@@ -88,7 +108,7 @@ pub(super) fn read(context: &mut Context<'_>) -> Rc<Definitions> {
 }
 
 fn list(context: &mut Context<'_>) -> Definitions {
-    let subject = Subject::new("networks");
+    let subject = Subject::whole("networks");
     let file = &context.options.defaults;
     // A mistake in the defaults is found by their own check.
     let defaults = read_defaults(file).ok().flatten();
@@ -100,10 +120,10 @@ fn list(context: &mut Context<'_>) -> Definitions {
     };
     match listed {
         Ok(true) => {
-            Definitions::Judged(JudgedDefinitions::new(&found, defaults.map(|defaults| (file.as_path(), defaults))))
+            Definitions::Judged(JudgedDefinitions::new(found, defaults.map(|defaults| (file.as_path(), defaults))))
         }
         Ok(false) => Definitions::NoSuchKind,
-        Err(error) => Definitions::Unread(Box::new(unread(&subject, &error))),
+        Err(error) => Definitions::Unread(Box::new(unread(&subject, &error, &context.options.commands))),
     }
 }
 
@@ -129,7 +149,7 @@ mod tests {
             return;
         };
         let defaults = Some((Path::new("/d/kube-ipam.json"), defaults));
-        let judged = JudgedDefinitions::new(&[good, bad, other, none], defaults);
+        let judged = JudgedDefinitions::new(vec![good, bad, other, none], defaults);
         let found: Vec<(&str, &str)> = judged.findings().map(|(namespace, name, _)| (namespace, name)).collect();
         assert_eq!(found, [("db", "bad")]);
         let vrfs: Vec<(&str, String)> = judged.vrfs().into_iter().map(|(name, vrf)| (name, vrf.to_string())).collect();

@@ -2,12 +2,12 @@
 
 use super::forbidden::unread;
 use crate::cluster::{DaemonPod, DaemonSetStatus};
+use crate::explain::Commands;
 use crate::ops::operator::doctor::subject::{Subject, commands};
-use crate::ops::operator::doctor::text::shell_word;
 use crate::ops::operator::doctor::{Context, Outcome};
 
 /// The label of the DaemonSet and its pods.
-const LABEL: &str = "app.kubernetes.io/name=kube-ipam";
+pub(super) const LABEL: &str = "app.kubernetes.io/name=kube-ipam";
 
 /// The version of this program.
 const VERSION: &str = env!("CARGO_PKG_VERSION");
@@ -16,45 +16,44 @@ const VERSION: &str = env!("CARGO_PKG_VERSION");
 const SHOWN: usize = 20;
 
 pub(in crate::ops::operator::doctor) fn check(context: &mut Context<'_>, report: &mut dyn FnMut(Outcome)) {
-    let subject = Subject::new("installer");
+    let subject = Subject::whole("installer");
+    let next = &context.options.commands;
     let Ok(Some(api)) = context.api() else { return };
     let sets = match api.daemon_sets(LABEL) {
         Ok(sets) => sets,
-        Err(error) => return report(unread(&subject, &error)),
+        Err(error) => return report(unread(&subject, &error, next)),
     };
     let mut pods = Vec::new();
     if !sets.is_empty()
         && let Err(error) = api.daemon_pods(LABEL, |pod| pods.push(pod))
     {
-        report(unread(&subject, &error));
+        report(unread(&subject, &error, next));
         pods.clear();
     }
-    judge(&subject, &sets, &pods).into_iter().for_each(report);
+    judge(&subject, &sets, &pods, next).into_iter().for_each(report);
 }
 
-fn judge(subject: &Subject, sets: &[DaemonSetStatus], pods: &[DaemonPod]) -> Vec<Outcome> {
+fn judge(subject: &Subject, sets: &[DaemonSetStatus], pods: &[DaemonPod], next: &Commands) -> Vec<Outcome> {
     if sets.is_empty() {
         let message =
             format!("the cluster has no DaemonSet with the label {LABEL}, so kube-ipam is not installed by it");
         return vec![subject.skipped(message)];
     }
-    let mut outcomes: Vec<Outcome> = sets.iter().flat_map(of_set).collect();
+    let mut outcomes: Vec<Outcome> = sets.iter().flat_map(|set| of_set(set, next)).collect();
     let troubled: Vec<&DaemonPod> = pods.iter().filter(|pod| pod.not_ready.is_some()).collect();
-    outcomes.extend(troubled.iter().take(SHOWN).map(|pod| of_pod(pod)));
+    outcomes.extend(troubled.iter().take(SHOWN).map(|pod| of_pod(pod, next)));
     if let Some(more) = troubled.len().checked_sub(SHOWN).filter(|more| *more > 0) {
         outcomes.push(subject.error(
-            format!("it is not ready on {more} more nodes"),
-            commands("look at its pods", [format!("kubectl get pods -A -l {LABEL} -o wide")]),
+            format!("the installer is not ready on {more} more nodes"),
+            commands("look at its pods", [next.kubectl(&["get", "pods", "-A", "-l", LABEL, "-o", "wide"])]),
         ));
     }
     outcomes
 }
 
-fn of_set(set: &DaemonSetStatus) -> Vec<Outcome> {
+fn of_set(set: &DaemonSetStatus, next: &Commands) -> Vec<Outcome> {
     let DaemonSetStatus { namespace, name, images, desired, ready, updated } = set;
     let subject = Subject::new(format!("DaemonSet {namespace}/{name}"));
-    let (namespace, name) = (shell_word(namespace), shell_word(name));
-    let status = format!("kubectl -n {namespace} rollout status daemonset/{name}");
     let mut outcomes = Vec::new();
     if let Some(other) =
         images.iter().find(|image| tag(image).is_some_and(|tag| tag.trim_start_matches('v') != VERSION))
@@ -63,17 +62,17 @@ fn of_set(set: &DaemonSetStatus) -> Vec<Outcome> {
             format!("it installs {other}, and this program has version {VERSION}"),
             commands(
                 "finish the upgrade, or run the installed program: all nodes should have one version",
-                [
-                    format!("kubectl -n {namespace} get daemonset {name} -o wide"),
-                    "/opt/cni/bin/kube-ipam version".to_owned(),
-                ],
+                [next.kubectl(&["-n", namespace, "get", "daemonset", name, "-o", "wide"])],
             ),
         ));
     }
     if updated < desired {
         outcomes.push(subject.warning(
             format!("{updated} of {desired} nodes have its present template; the others have an earlier one"),
-            commands("wait for the rollout, and look why it stands still if it does", [status.clone()]),
+            commands(
+                "wait for the rollout, and look why it stands still if it does",
+                [next.kubectl(&["-n", namespace, "rollout", "status", &format!("daemonset/{name}")])],
+            ),
         ));
     }
     if ready < desired {
@@ -81,7 +80,7 @@ fn of_set(set: &DaemonSetStatus) -> Vec<Outcome> {
             format!(
                 "it is ready on {ready} of {desired} nodes; on the others, program or defaults may be old or missing"
             ),
-            commands("look at its pods", [format!("kubectl -n {namespace} get pods -l {LABEL} -o wide")]),
+            commands("look at its pods", [next.kubectl(&["-n", namespace, "get", "pods", "-l", LABEL, "-o", "wide"])]),
         ));
     }
     if outcomes.is_empty() {
@@ -93,18 +92,17 @@ fn of_set(set: &DaemonSetStatus) -> Vec<Outcome> {
     outcomes
 }
 
-fn of_pod(pod: &DaemonPod) -> Outcome {
+fn of_pod(pod: &DaemonPod, next: &Commands) -> Outcome {
     let DaemonPod { namespace, name, node, not_ready } = pod;
     let node = node.as_deref().map_or("a node that is not known yet".to_owned(), |node| format!("node {node}"));
     let why = not_ready.as_deref().unwrap_or_default();
-    let (namespace_word, name_word) = (shell_word(namespace), shell_word(name));
     Subject::new(node).error(
         format!("the installer's pod {namespace}/{name} is not ready: {why}"),
         commands(
             "look why; until then, program and defaults on this node may be old or missing",
             [
-                format!("kubectl -n {namespace_word} describe pod {name_word}"),
-                format!("kubectl -n {namespace_word} logs {name_word} --all-containers --tail=20"),
+                next.kubectl(&["-n", namespace, "describe", "pod", name]),
+                next.kubectl(&["-n", namespace, "logs", name, "--all-containers", "--tail=20"]),
             ],
         ),
     )
@@ -135,7 +133,7 @@ mod tests {
     }
 
     fn judged(set: DaemonSetStatus, pods: &[DaemonPod]) -> Vec<(Status, String)> {
-        let outcomes = judge(&Subject::new("installer"), &[set], pods);
+        let outcomes = judge(&Subject::whole("installer"), &[set], pods, &Commands::default());
         outcomes.into_iter().map(|outcome| (outcome.status, outcome.message)).collect()
     }
 

@@ -21,14 +21,14 @@ pub(in crate::ops::operator::doctor) fn check(context: &mut Context<'_>, report:
     }
     let Some(store) = context.readable_store().or_skip(report) else { return };
     let options = SweepOptions { dry_run: true, scope: Scope::Cluster, max_share: None, interval: INTERVAL };
-    let subject = Subject::new("leaks");
+    let subject = Subject::whole("leaks");
     let next = &context.options.commands;
     match sweep(context.node.settings, store, options) {
         Ok(found) => judge(&subject, &found, next).into_iter().for_each(report),
         Err(Error::NoCensus(error @ ClusterError::Forbidden { .. })) => {
-            report(super::forbidden::unread(&subject, &error));
+            report(super::forbidden::unread(&subject, &error, next));
         }
-        Err(error) => report(subject.skipped(format!("a sweep could not look for them: {}", error.message()))),
+        Err(error) => report(subject.skipped(format!("a sweep could not look for leaks: {}", error.message()))),
     }
 }
 
@@ -38,7 +38,7 @@ fn judge(subject: &Subject, found: &SweepReport, next: &Commands) -> Vec<Outcome
     if let Some(stopped) = &found.stopped {
         let remedy = commands(
             "find out why so many pods seem to be gone, before anything is freed",
-            [next.sweep(&["--dry-run"]).to_string(), next.kubectl(&["get", "pods", "-A"]).to_string()],
+            [next.sweep(&["--dry-run"]), next.kubectl(&["get", "pods", "-A"])],
         );
         return vec![subject.error(format!("a sweep would stop: {stopped}"), remedy)];
     }
@@ -60,7 +60,7 @@ fn of_entry(entry: &SweepEntry, next: &Commands) -> Outcome {
 fn remedy(next: &Commands) -> Remedy {
     commands(
         "free it, or run the controller, which frees such addresses by itself",
-        [next.sweep(&["--dry-run"]).to_string(), next.sweep(&[]).to_string()],
+        [next.sweep(&["--dry-run"]), next.sweep(&[])],
     )
 }
 
@@ -87,26 +87,23 @@ mod tests {
 
     #[test]
     fn what_a_sweep_would_free_has_leaked() {
-        let subject = Subject::new("leaks");
+        let subject = Subject::whole("leaks");
         let next = Commands::default();
         let none = judge(&subject, &report(3, SweepOutcome::Skipped), &next);
         assert_eq!(none.len(), 1);
-        assert_eq!(
-            (none[0].status, none[0].message.as_str()),
-            (Status::Ok, "leaks: none of 50 held addresses has leaked")
-        );
+        assert_eq!((none[0].status, none[0].message.as_str()), (Status::Ok, "none of 50 held addresses has leaked"));
         let some = judge(&subject, &report(2, SweepOutcome::WouldBeFreed), &next);
         let messages: Vec<&str> = some.iter().map(|outcome| outcome.message.as_str()).collect();
         assert_eq!(messages, ["10.0.0.0: it has leaked: its pod is gone", "10.0.0.1: it has leaked: its pod is gone"]);
         let many = judge(&subject, &report(25, SweepOutcome::WouldBeFreed), &next);
-        assert_eq!((many.len(), many[20].message.as_str()), (21, "leaks: 5 more addresses have leaked"));
+        assert_eq!((many.len(), many[20].message.as_str()), (21, "5 more addresses have leaked"));
     }
 
     #[test]
     fn a_sweep_that_would_stop_is_an_error() {
         let stopped = Some(Stopped { confirmed: 40, held: 50, share: 0.2 });
         let found = SweepReport { stopped, ..report(40, SweepOutcome::WouldBeFreed) };
-        let outcomes = judge(&Subject::new("leaks"), &found, &Commands::default());
+        let outcomes = judge(&Subject::whole("leaks"), &found, &Commands::default());
         assert_eq!((outcomes.len(), outcomes[0].status), (1, Status::Error));
         assert!(outcomes[0].message.contains("40 of 50 held addresses"));
     }
@@ -114,8 +111,9 @@ mod tests {
     #[test]
     fn the_commands_use_the_store_and_the_kubeconfig_of_this_run() {
         let store = ["--store", "http://192.0.2.1:2379"].map(str::to_owned).to_vec();
-        let next = Commands { store, kubeconfig: Some("/root/admin".to_owned()) };
-        let leaked = judge(&Subject::new("leaks"), &report(1, SweepOutcome::WouldBeFreed), &next);
+        let kubeconfig = Some("/root/admin".to_owned());
+        let next = Commands { store, kubeconfig, ..Commands::default() };
+        let leaked = judge(&Subject::whole("leaks"), &report(1, SweepOutcome::WouldBeFreed), &next);
         assert_eq!(
             leaked[0].remedy.as_ref().unwrap().commands,
             [

@@ -2,10 +2,14 @@
 
 pub(super) mod api_server;
 pub(super) mod controller;
+pub(super) mod controller_rights;
 pub(super) mod definitions;
 mod forbidden;
+pub(super) mod installed_defaults;
 pub(super) mod installer;
 pub(super) mod leaks;
 pub(super) mod networks;
+mod pod_networks;
 pub(super) mod pods;
 pub(super) mod rights;
+pub(super) mod workloads;

@@ -1,13 +1,13 @@
 //! `networks`: what an ADD would say to each NetworkAttachmentDefinition, and to all of them together.
 
 use super::definitions::{Definitions, read};
+use crate::explain::Commands;
 use crate::ops::operator::doctor::subject::{Subject, commands};
-use crate::ops::operator::doctor::text::shell_word;
 use crate::ops::operator::doctor::{Context, Outcome, Status};
 use crate::plan::{Finding, Severity};
 
 pub(in crate::ops::operator::doctor) fn check(context: &mut Context<'_>, report: &mut dyn FnMut(Outcome)) {
-    let subject = Subject::new("networks");
+    let subject = Subject::whole("networks");
     match &*read(context) {
         Definitions::NoCluster => {}
         Definitions::NoSuchKind => {
@@ -21,7 +21,7 @@ pub(in crate::ops::operator::doctor) fn check(context: &mut Context<'_>, report:
             let mut is_ok = true;
             for (namespace, name, finding) in judged.findings() {
                 is_ok = false;
-                report(outcome(namespace, name, finding));
+                report(outcome(namespace, name, finding, &context.options.commands));
             }
             if is_ok {
                 report(subject.ok(format!("an ADD would accept all definitions of kube-ipam ({})", judged.count())));
@@ -30,7 +30,7 @@ pub(in crate::ops::operator::doctor) fn check(context: &mut Context<'_>, report:
     }
 }
 
-fn outcome(namespace: &str, name: &str, finding: &Finding) -> Outcome {
+fn outcome(namespace: &str, name: &str, finding: &Finding, next: &Commands) -> Outcome {
     let subject = Subject::new(format!("network {namespace}/{name}"));
     let status = match finding.severity {
         Severity::Error => Status::Error,
@@ -38,6 +38,6 @@ fn outcome(namespace: &str, name: &str, finding: &Finding) -> Outcome {
     };
     let help = finding.help.clone().unwrap_or_else(|| "correct the definition".to_owned());
     let text = format!("{help}; docs/reference-errors.md explains {}", finding.code);
-    let edit = format!("kubectl -n {} edit network-attachment-definitions {}", shell_word(namespace), shell_word(name));
+    let edit = next.kubectl(&["-n", namespace, "edit", "network-attachment-definitions", name]);
     subject.fault(status, finding.message.clone(), commands(text, [edit]))
 }

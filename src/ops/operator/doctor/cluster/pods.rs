@@ -9,17 +9,20 @@ use serde::Deserialize;
 
 use super::definitions::{Definitions, read};
 use super::forbidden::unread;
+use super::pod_networks::PodNetworks;
 use crate::cluster::{ApiServer, ClusterError};
 use crate::error::Error;
+use crate::explain::Commands;
 use crate::ipam::keys;
 use crate::ipam::lease::{Holder, Lease, PodRef, Stored};
 use crate::ipam::name::Name;
 use crate::ipam::pod::Pod;
+use crate::ipam::request::FIRST_INTERFACE;
 use crate::ipam::takeover::{Phase, PodLookup};
 use crate::ops::Session;
 use crate::ops::operator::STORE_TIMEOUT;
 use crate::ops::operator::doctor::subject::{Subject, commands};
-use crate::ops::operator::doctor::text::{counted, shell_word};
+use crate::ops::operator::doctor::text::counted;
 use crate::ops::operator::doctor::{Context, Outcome};
 use crate::store::MAX_OPERATIONS;
 
@@ -59,10 +62,13 @@ struct NetworkStatus {
 }
 
 pub(in crate::ops::operator::doctor) fn check(context: &mut Context<'_>, report: &mut dyn FnMut(Outcome)) {
-    let subject = Subject::new("pods");
+    let subject = Subject::whole("pods");
     let definitions = read(context);
-    let judged = match &*definitions {
-        Definitions::Judged(judged) => judged,
+    let mut networks = PodNetworks::on_node(context);
+    match &*definitions {
+        Definitions::Judged(judged) => {
+            networks.vrfs.extend(judged.vrfs().into_iter().map(|(name, vrf)| (name.to_owned(), vrf)));
+        }
         // The check of the networks says why.
         Definitions::Unread(_) => {
             return report(
@@ -70,10 +76,21 @@ pub(in crate::ops::operator::doctor) fn check(context: &mut Context<'_>, report:
                     .skipped("without the definitions of networks, it is not known which addresses are of kube-ipam"),
             );
         }
-        Definitions::NoCluster | Definitions::NoSuchKind => return,
-    };
+        Definitions::NoCluster => return,
+        Definitions::NoSuchKind => {}
+    }
+    if !context.is_node {
+        let next = &context.options.commands;
+        report(subject.skipped_until(
+            "addresses of networks that only the nodes' CNI folders have are not compared, since this machine is no node",
+            commands("run it on a node as well", [next.on_other_node(&["doctor"])]),
+        ));
+    }
+    if networks.vrfs.is_empty() {
+        return;
+    }
     let Some(store) = context.readable_store().or_skip(report) else { return };
-    let (vrfs, progress) = (judged.vrfs(), context.progress());
+    let (progress, next) = (context.progress(), &context.options.commands);
     let session = match Session::open(store.clone(), None) {
         Ok(session) => session,
         Err(error) => return report(subject.skipped(error.message().to_string())),
@@ -81,29 +98,34 @@ pub(in crate::ops::operator::doctor) fn check(context: &mut Context<'_>, report:
     let Ok(Some(api)) = context.api() else { return };
     let mut comparison = Comparison {
         session: &session,
-        vrfs: &vrfs,
+        networks: &networks,
         waiting: Vec::new(),
         compared: 0,
         suspects: Vec::new(),
         more: 0,
         failure: None,
     };
-    let listed = api.list_unfinished_pods(|pod| {
-        comparison.add(&pod);
+    let mut add = |pod: &Pod, first: &[IpAddr]| {
+        comparison.add(pod, first);
         progress(comparison.compared as u64);
-    });
+    };
+    // Only whole pods have the addresses of a network that no annotation names.
+    let listed = match networks.first {
+        Some(_) => api.pods_with_addresses(|pod, first| add(&pod, &first)),
+        None => api.list_unfinished_pods(|pod| add(&pod, &[])),
+    };
     comparison.compare();
     match (listed, &comparison.failure) {
-        (Err(error), _) => report(unread(&subject, &error)),
+        (Err(error), _) => report(unread(&subject, &error, next)),
         (Ok(()), Some(error)) => report(subject.skipped(format!("the store could not be read: {}", error.message()))),
-        (Ok(()), None) => comparison.confirm(api, &subject).into_iter().for_each(report),
+        (Ok(()), None) => comparison.confirm(api, &subject, next).into_iter().for_each(report),
     }
 }
 
 /// Compares the pods of a list with the store, a batch of addresses at a time.
 struct Comparison<'a> {
     session: &'a Session,
-    vrfs: &'a BTreeMap<&'a str, Name>,
+    networks: &'a PodNetworks,
     waiting: Vec<PodAddress>,
     compared: usize,
     suspects: Vec<PodAddress>,
@@ -113,8 +135,9 @@ struct Comparison<'a> {
 }
 
 impl Comparison<'_> {
-    fn add(&mut self, pod: &Pod) {
-        self.waiting.extend(addresses(pod, self.vrfs));
+    /// Adds a pod with the addresses of its first interface, if they are known.
+    fn add(&mut self, pod: &Pod, first: &[IpAddr]) {
+        self.waiting.extend(addresses(pod, first, self.networks));
         if self.waiting.len() >= MAX_OPERATIONS {
             self.compare();
         }
@@ -143,28 +166,31 @@ impl Comparison<'_> {
     }
 
     /// Looks each suspect up again: its pod may have ended, and the list may be older than the store.
-    fn confirm(self, api: &ApiServer, subject: &Subject) -> Vec<Outcome> {
+    fn confirm(self, api: &ApiServer, subject: &Subject, next: &Commands) -> Vec<Outcome> {
         let mut outcomes = Vec::new();
         for suspect in &self.suspects {
             match still_runs(api, &suspect.pod) {
                 Ok(true) => {}
                 Ok(false) => continue,
                 Err(error) => {
-                    outcomes.push(unread(subject, &error));
+                    outcomes.push(unread(subject, &error, next));
                     continue;
                 }
             }
             match leases(self.session, std::slice::from_ref(suspect)) {
                 Ok(leases) => {
                     let found = mismatch(suspect, leases.get(&(suspect.vrf.clone(), suspect.ip)));
-                    outcomes.extend(found.map(|mismatch| outcome(suspect, &mismatch)));
+                    outcomes.extend(found.map(|mismatch| outcome(suspect, &mismatch, next)));
                 }
                 Err(error) => outcomes.push(subject.skipped(error.message().to_string())),
             }
         }
         if self.more > 0 {
             let message = format!("{} more addresses of pods are not theirs in the store", self.more);
-            outcomes.push(subject.error(message, commands("look at the first ones", ["kube-ipam recovery"])));
+            outcomes.push(subject.error(
+                message,
+                commands("mend the first ones; a recovery mends all at once", [next.kube_ipam(&["recovery"], None)]),
+            ));
         }
         if outcomes.is_empty() {
             outcomes.push(
@@ -179,23 +205,27 @@ impl Comparison<'_> {
 }
 
 /// The addresses of a pod on networks of kube-ipam.
-fn addresses(pod: &Pod, vrfs: &BTreeMap<&str, Name>) -> Vec<PodAddress> {
-    let Some(text) = pod.annotations.get(STATUS) else { return Vec::new() };
-    // Anyone who may edit the pod may write it. What can't be read says nothing.
-    let Ok(statuses) = serde_json::from_str::<Vec<NetworkStatus>>(text) else { return Vec::new() };
+fn addresses(pod: &Pod, first: &[IpAddr], networks: &PodNetworks) -> Vec<PodAddress> {
     let reference =
         PodRef { namespace: Some(pod.namespace.clone()), name: Some(pod.name.clone()), uid: Some(pod.uid.clone()) };
+    let address = |interface: &str, network: &str, vrf: &Name, ip: IpAddr| PodAddress {
+        pod: reference.clone(),
+        interface: interface.to_owned(),
+        network: network.to_owned(),
+        vrf: vrf.clone(),
+        ip: ip.to_canonical(),
+    };
+    let Some(text) = pod.annotations.get(STATUS) else {
+        let of_first = networks.first.iter().flat_map(|(network, vrf)| first.iter().map(move |ip| (network, vrf, *ip)));
+        return of_first.map(|(network, vrf, ip)| address(FIRST_INTERFACE, network, vrf, ip)).collect();
+    };
+    // Anyone who may edit the pod may write it. What can't be read says nothing.
+    let Ok(statuses) = serde_json::from_str::<Vec<NetworkStatus>>(text) else { return Vec::new() };
     let mut found = Vec::new();
     for NetworkStatus { name, interface, ips } in statuses {
-        let Some(vrf) = vrfs.get(name.as_str()) else { continue };
+        let Some(vrf) = networks.vrfs.get(&name) else { continue };
         let ips = ips.iter().filter_map(|ip| ip.parse::<IpAddr>().ok());
-        found.extend(ips.map(|ip| PodAddress {
-            pod: reference.clone(),
-            interface: interface.clone(),
-            network: name.clone(),
-            vrf: vrf.clone(),
-            ip: ip.to_canonical(),
-        }));
+        found.extend(ips.map(|ip| address(&interface, &name, vrf, ip)));
     }
     found
 }
@@ -244,20 +274,20 @@ fn still_runs(api: &ApiServer, pod: &PodRef) -> Result<bool, ClusterError> {
     })
 }
 
-fn outcome(address: &PodAddress, mismatch: &Mismatch) -> Outcome {
+fn outcome(address: &PodAddress, mismatch: &Mismatch, next: &Commands) -> Outcome {
     let PodAddress { pod, interface, network, vrf, ip } = address;
     let label = pod.label().unwrap_or_default();
     let subject = Subject::new(format!("pod {label}"));
-    let list = format!("kube-ipam list --ip {ip} --vrf {}", shell_word(vrf.as_str()));
-    let namespace = shell_word(pod.namespace.as_deref().unwrap_or_default());
-    let delete = format!("kubectl -n {namespace} delete pod {}", shell_word(pod.name.as_deref().unwrap_or_default()));
+    let list = next.kube_ipam(&["list", "--ip", &ip.to_string()], Some(vrf));
+    let (namespace, name) = (pod.namespace.as_deref().unwrap_or_default(), pod.name.as_deref().unwrap_or_default());
+    let delete = next.kubectl(&["-n", namespace, "delete", "pod", name]);
     match mismatch {
         Mismatch::Free => subject.error(
             format!("its {interface} uses {ip} of network {network}, which nobody holds in the store, so another pod may get it"),
             commands(
                 "if the store lost it, the node of this pod writes it back with the first command, run there; else delete the pod, \
                  so that it gets an address of its own",
-                ["kube-ipam sweep --node".to_owned(), list, delete],
+                [next.on_other_node(&["sweep", "--node"]), list, delete],
             ),
         ),
         Mismatch::Other(holder) => subject.error(
@@ -286,10 +316,14 @@ mod tests {
         }
     }
 
-    fn found(status: &Value) -> Vec<String> {
+    fn networks() -> PodNetworks {
         let blue = Name::new("blue").unwrap();
-        let vrfs = BTreeMap::from([("db/db-net", blue)]);
-        addresses(&pod(status), &vrfs)
+        let vrfs = [("db/db-net", &blue), ("k8s-pod-network", &blue)].map(|(name, vrf)| (name.to_owned(), vrf.clone()));
+        PodNetworks { vrfs: vrfs.into(), first: Some(("k8s-pod-network".to_owned(), blue)) }
+    }
+
+    fn found(status: &Value) -> Vec<String> {
+        addresses(&pod(status), &[], &networks())
             .iter()
             .map(|address| format!("{} {} {}", address.interface, address.vrf, address.ip))
             .collect()
@@ -310,6 +344,22 @@ mod tests {
         }
     }
 
+    #[test]
+    fn without_a_status_the_addresses_are_those_of_the_first_interface() {
+        let ips = ["10.5.0.9".parse().unwrap(), "fd00::9".parse().unwrap()];
+        let plain = Pod { annotations: BTreeMap::new(), ..pod(&json!([])) };
+        let of_first = addresses(&plain, &ips, &networks());
+        let of_first: Vec<String> = of_first
+            .iter()
+            .map(|address| format!("{} {} {}", address.interface, address.network, address.ip))
+            .collect();
+        assert_eq!(of_first, ["eth0 k8s-pod-network 10.5.0.9", "eth0 k8s-pod-network fd00::9"]);
+        assert_eq!(addresses(&plain, &ips, &PodNetworks::default()), []);
+        // With a status, only that says which network an address is of.
+        let status = json!([{ "name": "k8s-pod-network", "interface": "eth0", "ips": ["10.5.0.9"], "default": true }]);
+        assert_eq!(addresses(&pod(&status), &ips, &networks()).len(), 1);
+    }
+
     fn lease(pod: &str, more: &Value) -> Stored<Lease> {
         let holder = json!({
             "node": "n", "containerID": "c", "ifname": "net1", "network": "db-net",
@@ -322,9 +372,8 @@ mod tests {
 
     #[test]
     fn a_pod_is_to_hold_what_it_uses() {
-        let vrfs = BTreeMap::from([("db/db-net", Name::new("blue").unwrap())]);
         let status = json!([{ "name": "db/db-net", "interface": "net1", "ips": ["10.1.0.5"] }]);
-        let address = addresses(&pod(&status), &vrfs).remove(0);
+        let address = addresses(&pod(&status), &[], &networks()).remove(0);
         assert_eq!(mismatch(&address, Some(&lease("web-0", &json!({})))), None);
         assert_eq!(mismatch(&address, Some(&Stored::read(b"?"))), None);
         assert_eq!(mismatch(&address, None), Some(Mismatch::Free));
@@ -332,7 +381,7 @@ mod tests {
         assert_eq!(mismatch(&address, Some(&lease("web-0", &resting))), Some(Mismatch::Free));
         let other = mismatch(&address, Some(&lease("web-1", &json!({})))).unwrap();
         assert!(
-            outcome(&address, &other)
+            outcome(&address, &other, &Commands::default())
                 .message
                 .contains("which pod db/web-1, interface net1, node n, network db-net holds in the store")
         );

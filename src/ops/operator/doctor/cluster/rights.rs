@@ -5,6 +5,7 @@ use serde_json::{Map, Value};
 use super::forbidden::unread;
 use crate::cluster::{AccessRule, AccessRules};
 use crate::config::read_defaults;
+use crate::explain::{Commands, Tool};
 use crate::ops::operator::doctor::subject::{Subject, commands};
 use crate::ops::operator::doctor::{Context, Outcome, Remedy, Status};
 use crate::store::StoreConfig;
@@ -13,19 +14,23 @@ use crate::store::StoreConfig;
 /// worst that an account of a node can have.
 const NAMESPACE: &str = "kube-system";
 
+/// The account of the nodes in examples/install/rbac.yaml.
+const ACCOUNT: &str = "system:serviceaccount:kube-ipam:kube-ipam";
+
 /// How many rights are named; the others are counted.
 const SHOWN: usize = 5;
 
 /// A right, as in a rule of a role.
-struct Right {
-    group: &'static str,
-    resource: &'static str,
-    verb: &'static str,
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Right {
+    pub(super) group: &'static str,
+    pub(super) resource: &'static str,
+    pub(super) verb: &'static str,
     /// The only object that is needed.
-    name: Option<&'static str>,
+    pub(super) name: Option<&'static str>,
 }
 
-const fn right(group: &'static str, resource: &'static str, verb: &'static str) -> Right {
+pub(super) const fn right(group: &'static str, resource: &'static str, verb: &'static str) -> Right {
     Right { group, resource, verb, name: None }
 }
 
@@ -113,15 +118,25 @@ fn is_on(defaults: &Map<String, Value>, key: &str) -> bool {
 }
 
 pub(in crate::ops::operator::doctor) fn check(context: &mut Context<'_>, report: &mut dyn FnMut(Outcome)) {
-    let subject = Subject::new("rights");
+    let subject = Subject::whole("rights");
+    let next = &context.options.commands;
     if !context.options.is_own_kubeconfig {
+        // A file that names the store is on this machine alone.
+        let doctor = match context.is_node {
+            true => next.doctor_as_node(),
+            false => next.on_other_node(&["doctor"]),
+        };
         return report(subject.skipped_until(
-            "they are judged with the kubeconfig of a node, and --kubeconfig names another",
+            "RBAC is judged for the kubeconfig of a node, and --kubeconfig names another",
             commands(
-                "run it on a node",
-                ["kube-ipam doctor", "kubectl auth can-i --list --as system:serviceaccount:kube-ipam:kube-ipam"],
+                "run it on a node without --kubeconfig, or list what the account of the nodes may do",
+                [doctor, next.kubectl(&["auth", "can-i", "--list", "--as", ACCOUNT])],
             ),
         ));
+    }
+    let is_node = context.is_node;
+    if !is_node && matches!(context.api(), Ok(Some(_))) {
+        return report(subject.skipped("RBAC is judged for the kubeconfig of a node, and this machine is no node"));
     }
     let features = Features::new(context);
     match context.api() {
@@ -129,40 +144,36 @@ pub(in crate::ops::operator::doctor) fn check(context: &mut Context<'_>, report:
         // The check of the API server reports it.
         Err(_) => report(subject.skipped("the kubeconfig can't be used")),
         Ok(Some(api)) => match api.access_rules(NAMESPACE) {
-            Ok(rules) => judge(&subject, features, &rules).into_iter().for_each(report),
-            Err(error) => report(unread(&subject, &error)),
+            Ok(rules) => judge(&subject, features, &rules, next).into_iter().for_each(report),
+            Err(error) => report(unread(&subject, &error, next)),
         },
     }
 }
 
-fn judge(subject: &Subject, features: Features, rules: &AccessRules) -> Vec<Outcome> {
+fn judge(subject: &Subject, features: Features, rules: &AccessRules, next: &Commands) -> Vec<Outcome> {
     let mut outcomes: Vec<Outcome> = Vec::new();
     let allows =
         |right: &Right| rules.rules.iter().any(|rule| rule.allows(right.group, right.resource, right.verb, right.name));
     for (right, why, status) in features.needs().into_iter().filter(|(right, ..)| !allows(right)) {
-        let message = format!("it may not {} {}; {why}", right.verb, resource(right.group, right.resource));
+        let message =
+            format!("the node's account may not {} {}; {why}", right.verb, resource(right.group, right.resource));
         outcomes.push(match &rules.incomplete {
             Some(cause) => subject.skipped(format!(
-                "whether it may {} {} is not known: {cause}",
+                "whether the node's account may {} {} is not known: {cause}",
                 right.verb,
                 resource(right.group, right.resource)
             )),
-            None => subject.fault(status, message, grant(&right)),
+            None => subject.fault(status, message, grant(&right, next)),
         });
     }
-    let surplus: Vec<String> = rules.rules.iter().flat_map(surplus).collect();
+    let surplus: Vec<String> = rules.rules.iter().flat_map(|rule| surplus(rule, &ALL)).collect();
     if !surplus.is_empty() {
-        let shown = surplus.iter().take(SHOWN).cloned().collect::<Vec<_>>().join(", ");
-        let more = match surplus.len().saturating_sub(SHOWN) {
-            0 => String::new(),
-            more => format!(", and {more} more"),
-        };
         outcomes.push(subject.warning(
-            format!("it may do more than kube-ipam needs: {shown}{more}"),
+            format!("the node's account may do more than kube-ipam needs: {}", first_rights(&surplus)),
             commands(
                 "bind its account to the role of examples/install/rbac.yaml alone: every root user of every node can read this \
                  kubeconfig",
-                ["kubectl get clusterrolebindings,rolebindings -A -o wide | grep kube-ipam"],
+                [next.kubectl(&["get", "clusterrolebindings,rolebindings", "-A", "-o", "wide"]).piped_to(&Tool::Grep.run(&["kube-ipam"]))],
             ),
         ));
     }
@@ -172,28 +183,37 @@ fn judge(subject: &Subject, features: Features, rules: &AccessRules) -> Vec<Outc
     outcomes
 }
 
-fn grant(right: &Right) -> Remedy {
+fn grant(right: &Right, next: &Commands) -> Remedy {
+    let text = format!("add the rule {} to its role", rule(right));
+    commands(text, [next.kubectl(&["edit", "clusterrole", "kube-ipam"])])
+}
+
+/// A right as the rule of a role that grants it.
+pub(super) fn rule(right: &Right) -> String {
     let names = right.name.map_or(String::new(), |name| format!(", resourceNames [{name:?}]"));
-    commands(
-        format!(
-            "add the rule apiGroups [{:?}], resources [{:?}]{names}, verbs [{:?}] to its role",
-            right.group, right.resource, right.verb
-        ),
-        ["kubectl edit clusterrole kube-ipam"],
-    )
+    format!("apiGroups [{:?}], resources [{:?}]{names}, verbs [{:?}]", right.group, right.resource, right.verb)
+}
+
+/// The first of these rights, and how many more there are.
+pub(super) fn first_rights(rights: &[String]) -> String {
+    let shown = rights.iter().take(SHOWN).cloned().collect::<Vec<_>>().join(", ");
+    match rights.len().saturating_sub(SHOWN) {
+        0 => shown,
+        more => format!("{shown}, and {more} more"),
+    }
 }
 
 /// `pods`, `statefulsets.apps`.
-fn resource(group: &str, resource: &str) -> String {
+pub(super) fn resource(group: &str, resource: &str) -> String {
     if group.is_empty() { resource.to_owned() } else { format!("{resource}.{group}") }
 }
 
-/// What a rule allows beyond the needs of kube-ipam: `list secrets`.
-fn surplus(rule: &AccessRule) -> Vec<String> {
+/// What a rule allows beyond these rights: `list secrets`.
+pub(super) fn surplus(rule: &AccessRule, needed: &[Right]) -> Vec<String> {
     let mut found = Vec::new();
     for group in rule.api_groups.iter().filter(|group| !OF_EVERYBODY.contains(&group.as_str())) {
         for kind in &rule.resources {
-            for verb in rule.verbs.iter().filter(|verb| !is_needed(rule, group, kind, verb)) {
+            for verb in rule.verbs.iter().filter(|verb| !is_needed(needed, rule, group, kind, verb)) {
                 found.push(format!("{verb} {}", resource(group, kind)));
             }
         }
@@ -201,8 +221,8 @@ fn surplus(rule: &AccessRule) -> Vec<String> {
     found
 }
 
-fn is_needed(rule: &AccessRule, group: &str, resource: &str, verb: &str) -> bool {
-    ALL.iter().any(|right| {
+fn is_needed(needed: &[Right], rule: &AccessRule, group: &str, resource: &str, verb: &str) -> bool {
+    needed.iter().any(|right| {
         let is_named = right.name.is_none_or(|name| rule.resource_names.iter().all(|entry| entry == name))
             && (right.name.is_none() || !rule.resource_names.is_empty());
         (right.group, right.resource, right.verb) == (group, resource, verb) && is_named
@@ -234,7 +254,7 @@ mod tests {
 
     fn judged(features: Features, rules: Vec<AccessRule>) -> Vec<(Status, String)> {
         let rules = AccessRules { rules, incomplete: None };
-        judge(&Subject::new("rights"), features, &rules)
+        judge(&Subject::whole("rights"), features, &rules, &Commands::default())
             .into_iter()
             .map(|outcome| (outcome.status, outcome.message))
             .collect()
@@ -242,10 +262,7 @@ mod tests {
 
     #[test]
     fn the_rights_of_the_installer_are_right() {
-        assert_eq!(
-            judged(FEATURES, installed()),
-            [(Status::Ok, "rights: RBAC allows what is needed, and no more".to_owned())]
-        );
+        assert_eq!(judged(FEATURES, installed()), [(Status::Ok, "RBAC allows what is needed, and no more".to_owned())]);
     }
 
     #[test]
@@ -259,7 +276,7 @@ mod tests {
         let found = judged(FEATURES, without("pods", "get"));
         assert_eq!(
             found,
-            [(Status::Error, "rights: it may not get pods; without it, no ADD of a pod is served".to_owned())]
+            [(Status::Error, "the node's account may not get pods; without it, no ADD of a pod is served".to_owned())]
         );
         assert_eq!(judged(Features { annotations: false, ..FEATURES }, without("pods", "get"))[0].0, Status::Ok);
         assert_eq!(judged(FEATURES, without("statefulsets", "get"))[0].0, Status::Warning);
@@ -278,12 +295,18 @@ mod tests {
         let with = |rule: AccessRule| judged(FEATURES, installed().into_iter().chain([rule]).collect());
         assert_eq!(
             with(rule("", "secrets", &["get", "list"], &[])),
-            [(Status::Warning, "rights: it may do more than kube-ipam needs: get secrets, list secrets".to_owned())]
+            [(
+                Status::Warning,
+                "the node's account may do more than kube-ipam needs: get secrets, list secrets".to_owned()
+            )]
         );
-        assert_eq!(with(rule("*", "*", &["*"], &[]))[0].1, "rights: it may do more than kube-ipam needs: * *.*");
+        assert_eq!(
+            with(rule("*", "*", &["*"], &[]))[0].1,
+            "the node's account may do more than kube-ipam needs: * *.*"
+        );
         assert_eq!(
             with(rule("", "namespaces", &["get"], &[]))[0].1,
-            "rights: it may do more than kube-ipam needs: get namespaces"
+            "the node's account may do more than kube-ipam needs: get namespaces"
         );
         let many = rule("", "pods", &["create", "delete", "list", "patch", "update", "watch"], &[]);
         assert!(with(many)[0].1.ends_with("update pods, and 1 more"));
@@ -292,7 +315,7 @@ mod tests {
     #[test]
     fn rules_that_the_server_cannot_list_are_not_said_to_lack() {
         let rules = AccessRules { rules: Vec::new(), incomplete: Some("webhook authorizer".to_owned()) };
-        let outcomes = judge(&Subject::new("rights"), FEATURES, &rules);
+        let outcomes = judge(&Subject::whole("rights"), FEATURES, &rules, &Commands::default());
         assert!(outcomes.iter().all(|outcome| outcome.status == Status::Skipped), "{outcomes:?}");
     }
 }

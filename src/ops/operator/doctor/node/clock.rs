@@ -5,6 +5,7 @@ use std::path::Path;
 
 use jiff::{SignedDuration, Timestamp};
 
+use crate::explain::Tool;
 use crate::ipam::lease::Began;
 use crate::ipam::name::AttachmentId;
 use crate::node::boot_id_file;
@@ -27,7 +28,7 @@ pub(in crate::ops::operator::doctor) fn check(context: &mut Context<'_>, report:
                 "the boot ID can't be read from {file}, so nothing of an earlier boot is ever shown gone on this node"
             ),
             Remedy::new("mount /proc, or name another file in the variable KUBE_IPAM_BOOT_ID_FILE")
-                .command(format!("cat {file}")),
+                .command(Tool::Cat.run(&[&file])),
         ));
     }
     let newest = newest_record(&context.node.records);
@@ -39,7 +40,7 @@ pub(in crate::ops::operator::doctor) fn check(context: &mut Context<'_>, report:
                 time_between(newest, now)
             ),
             Remedy::new("set the clock; times in the future delay cooldowns and the minimum age of sweeps")
-                .command("date -u"),
+                .command(Tool::Date.run(&["-u"])),
         ));
     }
     if let Some(ahead) = ahead_of_this_boot(&context.node.records) {

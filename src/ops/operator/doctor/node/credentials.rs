@@ -9,8 +9,9 @@ use super::networks;
 use crate::certificate::Validity;
 use crate::cluster::{Access, ApiServer, Credential, credentials};
 use crate::error::{Error, paths};
+use crate::explain::{Commands, Tool};
 use crate::ops::cluster::kubeconfig;
-use crate::ops::operator::doctor::text::{shell_word, time_between};
+use crate::ops::operator::doctor::text::time_between;
 use crate::ops::operator::doctor::{Context, Outcome, Remedy};
 use crate::store::{EtcdConfig, StoreConfig};
 
@@ -35,7 +36,8 @@ pub(in crate::ops::operator::doctor) fn check_kubeconfig(context: &mut Context<'
     match opened.and_then(|()| credentials(&access)) {
         Ok(parts) => {
             let now = Timestamp::now();
-            let outcomes = parts.iter().filter_map(|part| of_credential(&object, part, now));
+            let judge = Judge { now, commands: &context.options.commands };
+            let outcomes = parts.iter().filter_map(|part| judge.credential(&object, part));
             let outcomes: Vec<Outcome> = outcomes.collect();
             if outcomes.is_empty() {
                 report(Outcome::ok(&object, format!("the kubeconfig {object} is valid{}", until(&parts, now))));
@@ -44,7 +46,7 @@ pub(in crate::ops::operator::doctor) fn check_kubeconfig(context: &mut Context<'
         }
         Err(error) => {
             let error = Error::from(error);
-            let remedy = Remedy::new(error.details()).command(format!("ls -l {}", shell_word(&object)));
+            let remedy = Remedy::new(error.details()).command(Tool::Ls.run(&["-l", &object]));
             report(Outcome::error(&object, error.message().to_string(), remedy));
         }
     }
@@ -56,34 +58,72 @@ fn until(parts: &[Credential], now: Timestamp) -> String {
     first.map_or_else(String::new, |part| format!("; its {} expires in {}", part.what, time_between(part.until, now)))
 }
 
-fn of_credential(kubeconfig: &str, part: &Credential, now: Timestamp) -> Option<Outcome> {
-    let Credential { what, from, until } = part;
-    let notice = if *what == "token" { TOKEN_NOTICE } else { CERTIFICATE_NOTICE };
-    of_period(kubeconfig, &format!("the {what} of {kubeconfig}"), *from, *until, notice, now)
+/// Judges when credentials expire.
+struct Judge<'a> {
+    now: Timestamp,
+    commands: &'a Commands,
 }
 
-/// What is wrong with the time in which something is valid.
-fn of_period(
-    object: &str,
-    what: &str,
-    from: Option<Timestamp>,
-    until: Timestamp,
-    notice: SignedDuration,
-    now: Timestamp,
-) -> Option<Outcome> {
-    let remedy = || Remedy::new(RENEW).command("kubectl -n kube-ipam get pods -o wide");
-    if until <= now {
-        let message = format!("{what} expired {} ago, at {until:.0}", time_between(now, until));
-        return Some(Outcome::error(object, message, remedy()));
+impl Judge<'_> {
+    fn credential(&self, kubeconfig: &str, part: &Credential) -> Option<Outcome> {
+        let Credential { what, from, until } = part;
+        let notice = if *what == "token" { TOKEN_NOTICE } else { CERTIFICATE_NOTICE };
+        self.period(kubeconfig, &format!("the {what} of {kubeconfig}"), *from, *until, notice)
     }
-    if let Some(from) = from.filter(|from| *from > now) {
-        let message = format!("{what} is valid only in {}, from {from:.0}", time_between(from, now));
-        return Some(Outcome::error(object, message, Remedy::new("set this node's clock").command("date -u")));
+
+    /// What is wrong with the time in which something is valid.
+    fn period(
+        &self,
+        object: &str,
+        what: &str,
+        from: Option<Timestamp>,
+        until: Timestamp,
+        notice: SignedDuration,
+    ) -> Option<Outcome> {
+        let now = self.now;
+        let remedy = || Remedy::new(RENEW).command(self.commands.own_pods());
+        if until <= now {
+            let message = format!("{what} expired {} ago, at {until:.0}", time_between(now, until));
+            return Some(Outcome::error(object, message, remedy()));
+        }
+        if let Some(from) = from.filter(|from| *from > now) {
+            let message = format!("{what} is valid only in {}, from {from:.0}", time_between(from, now));
+            let remedy = Remedy::new("set this node's clock").command(Tool::Date.run(&["-u"]));
+            return Some(Outcome::error(object, message, remedy));
+        }
+        (until.duration_since(now) < notice).then(|| {
+            let message = format!("{what} expires in {}, at {until:.0}", time_between(until, now));
+            Outcome::warning(object, message, remedy())
+        })
     }
-    (until.duration_since(now) < notice).then(|| {
-        let message = format!("{what} expires in {}, at {until:.0}", time_between(until, now));
-        Outcome::warning(object, message, remedy())
-    })
+
+    fn etcd(&self, etcd: &EtcdConfig) -> Vec<Outcome> {
+        let certificates = [(&etcd.cert_file, "etcdCertFile"), (&etcd.ca_file, "etcdTrustedCAFile")];
+        let certificates =
+            certificates.into_iter().filter_map(|(path, key)| self.certificate_file(path.as_deref()?, key));
+        let secrets = [(&etcd.key_file, "etcdKeyFile"), (&etcd.password_file, "passwordFile")];
+        let secrets = secrets.into_iter().filter_map(|(path, key)| of_secret_file(path.as_deref()?, key));
+        certificates.chain(secrets).collect()
+    }
+
+    fn certificate_file(&self, path: &Path, key: &str) -> Option<Outcome> {
+        let object = path.display().to_string();
+        let pem = match fs::read(path) {
+            Ok(pem) => pem,
+            Err(error) => return Some(unreadable(&object, key, &error)),
+        };
+        match Validity::of_all_in(&pem) {
+            Some(Validity { from, until }) => {
+                let what = format!("the certificate {object} ({key})");
+                self.period(&object, &what, Some(from), until, CERTIFICATE_NOTICE)
+            }
+            None => Some(Outcome::error(
+                &object,
+                format!("{object} ({key}) holds no certificate in PEM form"),
+                Remedy::new(RENEW).command(Tool::Openssl.run(&["x509", "-noout", "-dates", "-in", &object])),
+            )),
+        }
+    }
 }
 
 fn without_kubeconfig(context: &Context<'_>) -> Outcome {
@@ -98,7 +138,7 @@ fn without_kubeconfig(context: &Context<'_>) -> Outcome {
         "on Kubernetes, look why the installer has not written it; elsewhere, set \"annotations\": false in the node \
          defaults if pods never request addresses",
     );
-    let remedy = remedy.command("kubectl -n kube-ipam get pods -o wide");
+    let remedy = remedy.command(context.options.commands.own_pods());
     // Only in a cluster is it known that pods are meant.
     match context.node.settings.cluster {
         Some(_) => Outcome::error(object, message, remedy),
@@ -118,39 +158,13 @@ pub(in crate::ops::operator::doctor) fn check_store(context: &mut Context<'_>, r
             return report(Outcome::skipped("store", message));
         }
     };
-    let found: Vec<Outcome> = of_etcd(etcd, Timestamp::now());
+    let judge = Judge { now: Timestamp::now(), commands: &context.options.commands };
+    let found = judge.etcd(etcd);
     if found.is_empty() {
         let message = format!("the credentials for {store} can be read");
         report(Outcome::ok("store", message));
     }
     found.into_iter().for_each(report);
-}
-
-fn of_etcd(etcd: &EtcdConfig, now: Timestamp) -> Vec<Outcome> {
-    let certificates = [(&etcd.cert_file, "etcdCertFile"), (&etcd.ca_file, "etcdTrustedCAFile")];
-    let certificates =
-        certificates.into_iter().filter_map(|(path, key)| of_certificate_file(path.as_deref()?, key, now));
-    let secrets = [(&etcd.key_file, "etcdKeyFile"), (&etcd.password_file, "passwordFile")];
-    let secrets = secrets.into_iter().filter_map(|(path, key)| of_secret_file(path.as_deref()?, key));
-    certificates.chain(secrets).collect()
-}
-
-fn of_certificate_file(path: &Path, key: &str, now: Timestamp) -> Option<Outcome> {
-    let object = path.display().to_string();
-    let pem = match fs::read(path) {
-        Ok(pem) => pem,
-        Err(error) => return Some(unreadable(&object, key, &error)),
-    };
-    match Validity::of_all_in(&pem) {
-        Some(Validity { from, until }) => {
-            of_period(&object, &format!("the certificate {object} ({key})"), Some(from), until, CERTIFICATE_NOTICE, now)
-        }
-        None => Some(Outcome::error(
-            &object,
-            format!("{object} ({key}) holds no certificate in PEM form"),
-            Remedy::new(RENEW).command(format!("openssl x509 -noout -dates -in {}", shell_word(&object))),
-        )),
-    }
 }
 
 fn of_secret_file(path: &Path, key: &str) -> Option<Outcome> {
@@ -165,6 +179,6 @@ fn of_secret_file(path: &Path, key: &str) -> Option<Outcome> {
 }
 
 fn unreadable(object: &str, key: &str, error: &std::io::Error) -> Outcome {
-    let remedy = Remedy::new(RENEW).command(format!("ls -l {}", shell_word(object)));
+    let remedy = Remedy::new(RENEW).command(Tool::Ls.run(&["-l", object]));
     Outcome::error(object, format!("{object} ({key}) can't be read: {error}"), remedy)
 }

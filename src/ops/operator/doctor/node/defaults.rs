@@ -4,7 +4,7 @@ use serde_json::{Map, Value};
 
 use crate::cause::chain;
 use crate::config::{check_defaults, locked_keys, read_defaults};
-use crate::ops::operator::doctor::text::shell_word;
+use crate::explain::Tool;
 use crate::ops::operator::doctor::{Context, Outcome, Remedy};
 
 /// Where the file comes from.
@@ -22,12 +22,12 @@ pub(in crate::ops::operator::doctor) fn check(context: &mut Context<'_>, report:
                 "on Kubernetes, look why the installer has not written them; elsewhere, write them by hand, \
                  at least {\"store\": \"embedded\"}",
             )
-            .command("kubectl -n kube-ipam get pods -o wide"),
+            .command(context.options.commands.own_pods()),
         )),
         Err(mistake) => report(Outcome::error(
             &object,
             format!("no ADD works on this node: {}", chain(&mistake)),
-            Remedy::new(SOURCE).command(format!("ls -l {}", shell_word(&object))),
+            Remedy::new(SOURCE).command(Tool::Ls.run(&["-l", &object])),
         )),
     }
 }
@@ -35,7 +35,10 @@ pub(in crate::ops::operator::doctor) fn check(context: &mut Context<'_>, report:
 fn check_content(context: &Context<'_>, defaults: &Map<String, Value>, report: &mut dyn FnMut(Outcome)) {
     let file = &context.options.defaults;
     let warnings = match check_defaults(file, defaults) {
-        Ok(warnings) => warnings,
+        Ok(mut warnings) => {
+            warnings.retain(|warning| !context.is_of_transport(warning));
+            warnings
+        }
         Err(mistakes) => {
             for mistake in &mistakes.0 {
                 report(Outcome::error(&mistake.key, chain(mistake).to_string(), Remedy::new(SOURCE)));

@@ -9,7 +9,9 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{Access, access, statvfs};
 
 use crate::config::LogConfig;
-use crate::ops::operator::doctor::text::{counted, shell_word};
+use crate::explain::Tool;
+use crate::ops::operator::doctor::text::counted;
+use crate::ops::operator::doctor::units::size;
 use crate::ops::operator::doctor::{Context, Outcome, Remedy};
 use crate::store::StoreConfig;
 
@@ -33,7 +35,7 @@ pub(in crate::ops::operator::doctor) fn check_log(context: &mut Context<'_>, rep
         Remedy::new(
             "make it writable for root, or set `log` in the node defaults; until then, lines go to standard error",
         )
-        .command(format!("ls -ld {} {}", shell_word(&folder.display().to_string()), shell_word(&object)))
+        .command(Tool::Ls.run(&["-ld", &folder.display().to_string(), &object]))
     };
     let found = match fs::metadata(file) {
         Ok(found) => Some(found),
@@ -54,17 +56,15 @@ pub(in crate::ops::operator::doctor) fn check_log(context: &mut Context<'_>, rep
         }
         Some(found) if found.len() > rotate_bytes.saturating_mul(OVERDUE) => {
             let message = format!(
-                "the log {object} has {} MiB and should have been rotated at {} MiB",
-                found.len() >> 20,
-                rotate_bytes >> 20
+                "the log {object} has {} and should have been rotated at {}",
+                size(found.len()),
+                size(*rotate_bytes)
             );
             let remedy = Remedy::new("allow renames in its folder, or rotate it by logrotate")
-                .command(format!("ls -ld {}", shell_word(&folder.display().to_string())));
+                .command(Tool::Ls.run(&["-ld", &folder.display().to_string()]));
             Outcome::warning(&object, message, remedy)
         }
-        Some(found) => {
-            Outcome::ok(&object, format!("the log {object} has {} KiB and can be written", found.len() >> 10))
-        }
+        Some(found) => Outcome::ok(&object, format!("the log {object} has {} and can be written", size(found.len()))),
     });
 }
 
@@ -111,17 +111,16 @@ fn existing(mut folder: PathBuf) -> PathBuf {
 
 /// `folders` are those on this disk.
 fn of_space(object: &str, folders: &str, space: u64, inodes: u64) -> Outcome {
-    let word = shell_word(object);
-    let (message, command) = match (space, inodes) {
-        (..LOW_SPACE, _) => (format!("the disk of {folders} has only {} MiB left", space >> 20), "df -h"),
+    let (message, unit) = match (space, inodes) {
+        (..LOW_SPACE, _) => (format!("the disk of {folders} has only {} left", size(space)), "-h"),
         (_, ..LOW_INODES) => {
             let left = counted(usize::try_from(inodes).unwrap_or(usize::MAX), "inode", "inodes");
-            (format!("the disk of {folders} has only {left} left"), "df -i")
+            (format!("the disk of {folders} has only {left} left"), "-i")
         }
-        _ => return Outcome::ok(object, format!("the disk of {folders} has {} MiB left", space >> 20)),
+        _ => return Outcome::ok(object, format!("the disk of {folders} has {} left", size(space))),
     };
     let remedy = Remedy::new("make room there; an ADD whose record can't be written fails with code 5")
-        .command(format!("{command} {word}"));
+        .command(Tool::Df.run(&[unit, object]));
     match space < NO_SPACE || inodes < NO_INODES {
         true => Outcome::error(object, message, remedy),
         false => Outcome::warning(object, message, remedy),

@@ -8,8 +8,9 @@ use std::path::Path;
 use super::networks::{LocalNetwork, local_networks};
 use crate::cause::chain;
 use crate::config::LoadedConfig;
+use crate::explain::Tool;
 use crate::host_local::{HostLocalError, held};
-use crate::ops::operator::doctor::text::{counted, first_of, shell_word};
+use crate::ops::operator::doctor::text::{counted, first_of};
 use crate::ops::operator::doctor::{Context, Outcome, Remedy};
 
 /// The most of a file that is read, in bytes. It has a container's ID and an interface.
@@ -30,7 +31,7 @@ pub(in crate::ops::operator::doctor) fn check(context: &mut Context<'_>, report:
         }
     }
     if clean > 0 {
-        let message = format!("host-local holds no address of {}", counted(clean, "network", "networks"));
+        let message = format!("its folders have no address of {}", counted(clean, "network", "networks"));
         report(Outcome::ok("host-local", message));
     }
 }
@@ -62,10 +63,9 @@ fn leftovers(network: &LocalNetwork, loaded: &LoadedConfig, found: &[(IpAddr, St
         "nothing while these containers run, since their DELs free the addresses; remove the file of a container that \
          the runtime does not know any more",
     )
-    .command("crictl pods -q");
-    let remedy = folders.fold(remedy, |remedy, folder| {
-        remedy.command(format!("grep -r . {}", shell_word(&folder.display().to_string())))
-    });
+    .command(Tool::Crictl.run(&["pods", "-q"]));
+    let remedy = folders
+        .fold(remedy, |remedy, folder| remedy.command(Tool::Grep.run(&["-r", ".", &folder.display().to_string()])));
     Outcome::warning(&network.name, message, remedy)
 }
 
@@ -77,6 +77,6 @@ fn unreadable(error: &HostLocalError) -> Outcome {
         &object,
         message,
         Remedy::new("make it readable, or remove it if no pod that host-local served is left on this node")
-            .command(format!("ls -l {}", shell_word(&object))),
+            .command(Tool::Ls.run(&["-l", &object])),
     )
 }

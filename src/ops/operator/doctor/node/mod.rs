@@ -1,4 +1,4 @@
-//! The checks of this node: its files alone, without its store and its API server.
+//! The checks of this node: its files alone, without its store and the API server.
 
 pub(super) mod clock;
 pub(super) mod credentials;

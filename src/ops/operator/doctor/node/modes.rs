@@ -5,9 +5,9 @@ use std::io;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
+use crate::explain::Tool;
 use crate::install::PROGRAM;
 use crate::ops::cluster::kubeconfig;
-use crate::ops::operator::doctor::text::shell_word;
 use crate::ops::operator::doctor::{Context, Fix, Outcome, Remedy};
 use crate::store::StoreConfig;
 
@@ -102,19 +102,18 @@ fn fault(mode: u32, owner: u32, own: u32, sensitivity: Sensitivity) -> Option<Fa
 fn outcome(path: &Path, file: &fs::Metadata, fault: Fault) -> Outcome {
     let object = path.display().to_string();
     let mode = file.permissions().mode() & 0o7777;
-    let word = shell_word(&object);
     if let Fault::Owner(owner) = fault {
         return Outcome::error(
             &object,
             format!("{object} belongs to user {owner}, who can change what kube-ipam does as root"),
-            Remedy::new("give it to root").command(format!("chown root: {word}")),
+            Remedy::new("give it to root").command(Tool::Chown.run(&["root:", &object])),
         );
     }
     let right = match fault {
         Fault::Writable | Fault::Owner(_) => mode & !OTHERS_WRITE,
         Fault::Readable | Fault::Visible => mode & 0o700,
     };
-    let remedy = Remedy::new("take these rights away").command(format!("chmod {right:04o} {word}"));
+    let remedy = Remedy::new("take these rights away").command(Tool::Chmod.run(&[&format!("{right:04o}"), &object]));
     let outcome = match fault {
         Fault::Writable | Fault::Owner(_) => {
             let message =

@@ -1,41 +1,33 @@
 //! The network configurations in the node's CNI folder, as the runtime reads them (CNI spec 1.1, section 1).
 
-use std::fs::{self, File};
-use std::io::{self, Read as _};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value, json};
 
 use crate::cause::chain;
 use crate::config::{self, ConfigErrors, ConfigWarning, LoadedConfig, Network, Purpose};
+use crate::explain::Tool;
 use crate::ipam::name::Name;
 use crate::ops::cluster::kubeconfig;
-use crate::ops::operator::doctor::text::{first_of, shell_word};
+use crate::ops::operator::cni_folder::{self, TYPE, is_ours};
+use crate::ops::operator::doctor::text::first_of;
 use crate::ops::operator::doctor::{Context, Outcome, Remedy};
-
-/// The extensions of the files that a runtime reads (libcni, `ConfFiles`).
-const EXTENSIONS: [&str; 3] = ["conf", "conflist", "json"];
-
-/// The largest file that is read, in bytes, and the most that are read.
-const MAX_FILE_SIZE: u64 = 1 << 20;
-const MAX_FILES: usize = 1000;
+use crate::plan::Source;
 
 /// How deep lists of plugins and of Multus's delegates are followed.
 const MAX_DEPTH: usize = 4;
 
-/// The name of kube-ipam in an ipam block.
-const TYPE: &str = "kube-ipam";
-
 /// A network whose addresses kube-ipam gives.
-pub(super) struct LocalNetwork {
+pub(in crate::ops::operator::doctor) struct LocalNetwork {
     /// The file.
     pub(super) file: PathBuf,
     /// The network's name as written.
-    pub(super) name: String,
+    pub(in crate::ops::operator::doctor) name: String,
     /// The main plugin.
     plugin: String,
     /// What kube-ipam reads from it.
-    pub(super) loaded: Result<LoadedConfig, String>,
+    pub(in crate::ops::operator::doctor) loaded: Result<LoadedConfig, String>,
 }
 
 /// `network-configs`: what an ADD says about each configuration in the folder that uses kube-ipam.
@@ -65,9 +57,30 @@ pub(in crate::ops::operator::doctor) fn check(context: &mut Context<'_>, report:
 }
 
 /// The networks of the folder that can be read.
-pub(super) fn local_networks(context: &Context<'_>) -> Vec<LocalNetwork> {
+pub(in crate::ops::operator::doctor) fn local_networks(context: &Context<'_>) -> Vec<LocalNetwork> {
     let files = files(context).unwrap_or_default();
     files.iter().filter_map(|file| read(context, file).ok()).flatten().collect()
+}
+
+/// The network that the runtime uses for the first interface of each pod, if kube-ipam gives its addresses: that of the
+/// first file.
+pub(in crate::ops::operator::doctor) fn first_network(context: &Context<'_>) -> Option<LocalNetwork> {
+    let first = files_of_folder(context).into_iter().next()?;
+    read(context, &first).ok()?.into_iter().next()
+}
+
+/// The files of the folder as sources of a plan. Those that can't be read are left out.
+pub(in crate::ops::operator::doctor) fn sources(context: &Context<'_>) -> Vec<Source> {
+    let source = |file: PathBuf| {
+        let text = String::from_utf8(config::read_bounded(&file).ok()?).ok()?;
+        Some(Source { name: file.display().to_string(), text })
+    };
+    files_of_folder(context).into_iter().filter_map(source).collect()
+}
+
+/// The files of the folder alone.
+fn files_of_folder(context: &Context<'_>) -> Vec<PathBuf> {
+    cni_folder::files(&context.options.config_folder).unwrap_or_default()
 }
 
 /// Whether any network of this node reads its pods from the API server. If no network here can be read, those of the
@@ -85,55 +98,43 @@ pub(super) fn read_pods(context: &Context<'_>) -> bool {
 
 /// The files in the order in which the runtime reads them, and the one that the command line names.
 fn files(context: &Context<'_>) -> io::Result<Vec<PathBuf>> {
-    let mut files = Vec::new();
-    for entry in fs::read_dir(&context.options.config_folder)?.take(MAX_FILES) {
-        let path = entry?.path();
-        if path.extension().is_some_and(|found| EXTENSIONS.iter().any(|extension| found == *extension)) {
-            files.push(path);
-        }
-    }
-    files.sort();
+    let mut files = cni_folder::files(&context.options.config_folder)?;
     files.extend(context.options.config.clone());
     Ok(files)
 }
 
 /// The networks of a file that use kube-ipam.
 fn read(context: &Context<'_>, file: &Path) -> io::Result<Vec<LocalNetwork>> {
-    let document: Value = serde_json::from_slice(&content(file)?)?;
+    let document = config::read_document(file)?;
     let mut plugins = Vec::new();
     collect(&document, &Map::new(), 0, &mut plugins);
     Ok(plugins.into_iter().map(|plugin| network(context, file, &plugin)).collect())
 }
 
-fn content(file: &Path) -> io::Result<Vec<u8>> {
-    // A pipe might never end.
-    if !fs::metadata(file)?.is_file() {
-        return Err(io::Error::other("it is not a regular file"));
-    }
-    let mut content = Vec::new();
-    File::open(file)?.take(MAX_FILE_SIZE + 1).read_to_end(&mut content)?;
-    match content.len() as u64 > MAX_FILE_SIZE {
-        true => Err(io::Error::other("it is larger than 1 MiB")),
-        false => Ok(content),
-    }
-}
-
 /// Collects the plugins with an ipam block of kube-ipam, in lists of plugins and in Multus's delegates. Each gets the
 /// name and the version of its list, as the runtime passes them.
-fn collect(document: &Value, list: &Map<String, Value>, depth: usize, plugins: &mut Vec<Map<String, Value>>) {
-    let Some(object) = document.as_object().filter(|_| depth < MAX_DEPTH) else { return };
-    let mut plugin = object.clone();
+fn collect(
+    document: &Map<String, Value>,
+    list: &Map<String, Value>,
+    depth: usize,
+    plugins: &mut Vec<Map<String, Value>>,
+) {
+    if depth == MAX_DEPTH {
+        return;
+    }
+    let mut plugin = document.clone();
     for key in ["name", "cniVersion"] {
         if let Some(value) = list.get(key) {
             plugin.insert(key.to_owned(), value.clone());
         }
     }
-    if plugin.get("ipam").is_some_and(|ipam| ipam["type"] == TYPE) {
+    if is_ours(&plugin) {
         plugins.push(plugin.clone());
     }
     // The delegates of a list have names of their own.
     for (key, list) in [("plugins", &plugin), ("delegates", &Map::new())] {
-        for element in object.get(key).and_then(Value::as_array).into_iter().flatten() {
+        let elements = document.get(key).and_then(Value::as_array).into_iter().flatten();
+        for element in elements.filter_map(Value::as_object) {
             collect(element, list, depth + 1, plugins);
         }
     }
@@ -159,7 +160,7 @@ fn unreadable(file: &Path, error: &io::Error) -> Outcome {
     Outcome::error(
         &object,
         message,
-        Remedy::new("correct the file, or remove it").command(format!("jq . {}", shell_word(&object))),
+        Remedy::new("correct the file, or remove it").command(Tool::Jq.run(&[".", &object])),
     )
 }
 
@@ -183,7 +184,7 @@ fn judge(context: &Context<'_>, network: &LocalNetwork, report: &mut dyn FnMut(O
     loaded
         .warnings
         .iter()
-        .filter(|warning| of_block(warning.key()))
+        .filter(|warning| of_block(warning.key()) && !context.is_of_transport(warning))
         .for_each(|warning| report(of_warning(&what, file, warning)));
     match &loaded.network {
         Err(mistakes) => {
@@ -214,11 +215,10 @@ fn of_warning(what: &str, file: &Path, warning: &ConfigWarning) -> Outcome {
 
 /// `plan` marks each mistake in the file.
 fn correct(context: &Context<'_>, file: &Path) -> Remedy {
-    let word = |path: &Path| shell_word(&path.display().to_string());
-    let defaults = &context.options.defaults;
-    let defaults = if defaults.exists() { format!(" --config {}", word(defaults)) } else { String::new() };
+    let text = |path: &Path| path.display().to_string();
+    let defaults = Some(&context.options.defaults).filter(|defaults| defaults.exists()).map(|defaults| text(defaults));
     Remedy::new("correct the key that the text names; plan marks it in the file")
-        .command(format!("kube-ipam plan -f {}{defaults}", word(file)))
+        .command(context.options.commands.plan(&text(file), defaults.as_deref()))
 }
 
 fn of_served(what: &str, object: &str, network: &Network) -> Outcome {

@@ -9,8 +9,8 @@ use std::thread;
 use std::time::Duration;
 
 use crate::deadline::Deadline;
+use crate::explain::Tool;
 use crate::install::{PROGRAM, have_same_content};
-use crate::ops::operator::doctor::text::shell_word;
 use crate::ops::operator::doctor::{Context, Outcome, Remedy};
 
 /// This program's own file, wherever it is.
@@ -25,10 +25,8 @@ const MAX_VERSION: u64 = 128;
 pub(in crate::ops::operator::doctor) fn check(context: &mut Context<'_>, report: &mut dyn FnMut(Outcome)) {
     let path = context.options.program_folder.join(PROGRAM);
     let object = path.display().to_string();
-    let install = || {
-        Remedy::new("let the installer's pod write it, or copy it there")
-            .command("kubectl -n kube-ipam get pods -o wide")
-    };
+    let commands = &context.options.commands;
+    let install = || Remedy::new("let the installer's pod write it, or copy it there").command(commands.own_pods());
     let mode = match fs::metadata(&path) {
         Ok(file) if file.is_file() => file.permissions().mode(),
         Ok(_) => return report(Outcome::error(&object, format!("{object} is not a file"), install())),
@@ -39,7 +37,7 @@ pub(in crate::ops::operator::doctor) fn check(context: &mut Context<'_>, report:
     };
     if mode & 0o111 == 0 {
         let message = format!("the runtime can't start {object}, which is not executable");
-        let remedy = Remedy::new("make it executable").command(format!("chmod 0755 {}", shell_word(&object)));
+        let remedy = Remedy::new("make it executable").command(Tool::Chmod.run(&["0755", &object]));
         return report(Outcome::error(&object, message, remedy));
     }
     report(match is_this_program(&path) {
@@ -50,8 +48,8 @@ pub(in crate::ops::operator::doctor) fn check(context: &mut Context<'_>, report:
             Remedy::new(
                 "run that one's doctor, which knows its configuration; if it is the older one, look at the installer",
             )
-            .command(format!("{} doctor", shell_word(&object)))
-            .command("kubectl -n kube-ipam get pods -o wide"),
+            .command(commands.doctor_of(&object, &[]))
+            .command(commands.own_pods()),
         ),
         Err(error) => Outcome::skipped(&object, format!("{object} can't be compared with this program: {error}")),
     });

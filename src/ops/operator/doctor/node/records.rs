@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use crate::cause::chain;
+use crate::explain::Tool;
 use crate::ipam::takeover::GoneReason;
 use crate::ops::containers::gone_reason;
-use crate::ops::operator::doctor::text::{counted, first_of, shell_word};
+use crate::ops::operator::doctor::text::{counted, first_of};
 use crate::ops::operator::doctor::{Context, Outcome, Remedy};
 use crate::record::{ReadResult, Record, RecordError, RecordState, UnreadableRecord};
 
@@ -17,7 +18,7 @@ const MAX_REPORTED: usize = 10;
 fn unlisted(context: &Context<'_>, error: &RecordError) -> Outcome {
     let object = context.node.records.folder().display().to_string();
     let message = format!("no ADD works on this node: {}", chain(error));
-    Outcome::error(&object, message, Remedy::new(error.details()).command(format!("ls -ld {}", shell_word(&object))))
+    Outcome::error(&object, message, Remedy::new(error.details()).command(Tool::Ls.run(&["-ld", &object])))
 }
 
 /// The records that are no deferred releases.
@@ -56,7 +57,8 @@ pub(in crate::ops::operator::doctor) fn check_files(context: &mut Context<'_>, r
     if unreadable > MAX_REPORTED {
         let folder = records.folder().display().to_string();
         let message = format!("{} more records in {folder} can't be read", unreadable - MAX_REPORTED);
-        let remedy = Remedy::new("look whether the disk is damaged").command("dmesg --level=err | tail");
+        let remedy = Remedy::new("look whether the disk is damaged")
+            .command(Tool::Dmesg.run(&["--level=err"]).piped_to(&Tool::Tail.run(&[])));
         report(Outcome::warning(&folder, message, remedy));
     }
     if let Some(outcome) = of_other_names(context) {
@@ -69,7 +71,7 @@ pub(in crate::ops::operator::doctor) fn check_files(context: &mut Context<'_>, r
 fn of_unreadable(path: &Path, why: &UnreadableRecord) -> Outcome {
     let object = path.display().to_string();
     let message = format!("the record {object} says nothing of what its container holds: {}", chain(why));
-    let look = format!("tail -n 1 {}", shell_word(&object));
+    let look = Tool::Tail.run(&["-n", "1", &object]);
     let remedy = match why {
         UnreadableRecord::Newer(_) => {
             Remedy::new("install the newer kube-ipam again, which wrote it; the DEL of its container works either way")
@@ -118,6 +120,7 @@ pub(in crate::ops::operator::doctor) fn check_containers(context: &mut Context<'
         };
         gone.entry(why).or_default().push(attachment(record));
     }
+    let commands = &context.options.commands;
     for (why, attachments) in &gone {
         let message = format!(
             "{} of {why}: no DEL has come for {}",
@@ -127,8 +130,8 @@ pub(in crate::ops::operator::doctor) fn check_containers(context: &mut Context<'
         let remedy = Remedy::new(
             "free what no pod needs: on this node what it can tell alone, in the whole cluster what the API server confirms",
         )
-        .command("kube-ipam sweep --node --dry-run")
-        .command("kube-ipam sweep --dry-run");
+        .command(commands.sweep(&["--node", "--dry-run"]))
+        .command(commands.sweep(&["--dry-run"]));
         report(Outcome::warning(*why, message, remedy));
     }
     let running = records.len() - gone.values().map(Vec::len).sum::<usize>();

@@ -6,8 +6,9 @@ use std::path::{Path, PathBuf};
 use jiff::{SignedDuration, Timestamp};
 
 use crate::cause::chain;
+use crate::explain::{Commands, Tool};
 use crate::install;
-use crate::ops::operator::doctor::text::{counted, first_of, shell_word, time_between};
+use crate::ops::operator::doctor::text::{counted, first_of, time_between};
 use crate::ops::operator::doctor::{Context, Fix, Outcome, Remedy};
 use crate::record::ReadResult;
 
@@ -19,7 +20,7 @@ const UNFINISHED_AFTER: SignedDuration = SignedDuration::from_mins(2);
 
 /// Whether releases are waiting that DELs could not do.
 pub(in crate::ops::operator::doctor) fn check_deferred(context: &mut Context<'_>, report: &mut dyn FnMut(Outcome)) {
-    let records = &context.node.records;
+    let (records, commands) = (&context.node.records, &context.options.commands);
     let ids = match records.deferred_releases(usize::MAX) {
         Ok(ids) => ids,
         Err(error) => {
@@ -32,22 +33,22 @@ pub(in crate::ops::operator::doctor) fn check_deferred(context: &mut Context<'_>
     for id in ids {
         let path = records.deferred_path(&id);
         match records.peek(&id) {
-            Ok(ReadResult::Unreadable { path, why }) => report(unreadable(&path, &chain(&why).to_string())),
+            Ok(ReadResult::Unreadable { path, why }) => report(unreadable(&path, &chain(&why).to_string(), commands)),
             Ok(_) => {
                 waiting += 1;
                 let since = modified(&path);
                 oldest = [oldest, since].into_iter().flatten().min();
             }
-            Err(error) => report(unreadable(&path, &chain(&error).to_string())),
+            Err(error) => report(unreadable(&path, &chain(&error).to_string(), commands)),
         }
     }
     report(match oldest {
         None => Outcome::ok("deferred releases", "no release of this node is deferred"),
-        Some(oldest) => deferred(waiting, oldest, Timestamp::now()),
+        Some(oldest) => deferred(waiting, oldest, Timestamp::now(), commands),
     });
 }
 
-fn deferred(waiting: usize, oldest: Timestamp, now: Timestamp) -> Outcome {
+fn deferred(waiting: usize, oldest: Timestamp, now: Timestamp, commands: &Commands) -> Outcome {
     let message = format!(
         "{} on this node, the oldest for {}; their addresses are not free until they are done",
         counted(waiting, "release is deferred", "releases are deferred"),
@@ -56,8 +57,8 @@ fn deferred(waiting: usize, oldest: Timestamp, now: Timestamp) -> Outcome {
     let remedy = Remedy::new(
         "perform them once the store answers; if the installer's DaemonSet runs on this node, look at its container sweep",
     )
-    .command("kube-ipam sweep --marked")
-    .command("kubectl -n kube-ipam logs daemonset/kube-ipam -c sweep");
+    .command(commands.sweep(&["--marked"]))
+    .command(commands.kubectl(&["-n", "kube-ipam", "logs", "daemonset/kube-ipam", "-c", "sweep"]));
     let outcome = match now.duration_since(oldest) > EXPECTED_WITHIN {
         true => Outcome::error("deferred releases", message, remedy),
         false => Outcome::warning("deferred releases", message, remedy),
@@ -65,19 +66,19 @@ fn deferred(waiting: usize, oldest: Timestamp, now: Timestamp) -> Outcome {
     outcome.with_fix(Fix::ReplayDeferred)
 }
 
-fn unreadable(path: &Path, why: &str) -> Outcome {
+fn unreadable(path: &Path, why: &str, commands: &Commands) -> Outcome {
     let object = path.display().to_string();
     let message = format!("the deferred release {object} can't be performed: {why}");
     let remedy =
         Remedy::new("let a sweep of the whole store find its addresses once their pods are gone, then remove the file")
-            .command("kube-ipam sweep --dry-run")
-            .command(format!("cat {}", shell_word(&object)));
+            .command(commands.sweep(&["--dry-run"]))
+            .command(Tool::Cat.run(&[&object]));
     Outcome::error(&object, message, remedy)
 }
 
 /// Whether killed processes have left files behind.
 pub(in crate::ops::operator::doctor) fn check_leftovers(context: &mut Context<'_>, report: &mut dyn FnMut(Outcome)) {
-    let now = Timestamp::now();
+    let (now, commands) = (Timestamp::now(), &context.options.commands);
     let is_old =
         |path: &PathBuf| modified(path).is_some_and(|modified| now.duration_since(modified) > UNFINISHED_AFTER);
     let mut is_clean = true;
@@ -87,7 +88,7 @@ pub(in crate::ops::operator::doctor) fn check_leftovers(context: &mut Context<'_
                 found.iter().filter(|path| is_old(path)).map(|path| path.display().to_string()).collect();
             if !found.is_empty() {
                 is_clean = false;
-                report(of_records(&found));
+                report(of_records(&found, commands));
             }
         }
         Err(error) => report(Outcome::error("leftovers", chain(&error).to_string(), Remedy::new(error.details()))),
@@ -97,8 +98,7 @@ pub(in crate::ops::operator::doctor) fn check_leftovers(context: &mut Context<'_
         is_clean = false;
         let object = path.display().to_string();
         let message = format!("an installer was killed while it wrote {object}, which nothing reads");
-        let remedy =
-            Remedy::new("remove it; the next installer would, too").command(format!("rm {}", shell_word(&object)));
+        let remedy = Remedy::new("remove it; the next installer would, too").command(commands.remove(&object));
         report(Outcome::warning(&object, message, remedy).with_fix(Fix::RemoveUnfinished(path)));
     }
     if is_clean {
@@ -106,14 +106,14 @@ pub(in crate::ops::operator::doctor) fn check_leftovers(context: &mut Context<'_
     }
 }
 
-fn of_records(found: &[String]) -> Outcome {
+fn of_records(found: &[String], commands: &Commands) -> Outcome {
     let message = format!(
         "{} of killed calls in the node's records: {}",
         counted(found.len(), "leftover is", "leftovers are"),
         first_of(found)
     );
     let remedy = Remedy::new("remove them; they are harmless, and the next CNI GC would, too")
-        .command("kube-ipam doctor --node --fix");
+        .command(commands.doctor(&["--node", "--fix"]));
     Outcome::warning("leftovers", message, remedy).with_fix(Fix::RemoveLeftovers)
 }
 

@@ -10,22 +10,27 @@ use crate::ops::operator::doctor::{Context, Outcome, Remedy};
 use crate::record::{CachedIdentity, EventBudget};
 
 /// The manifest with all rights that kube-ipam uses.
-const APPLY_RBAC: &str = "kubectl apply -f examples/install/rbac.yaml";
+const APPLY_RBAC: [&str; 3] = ["apply", "-f", "examples/install/rbac.yaml"];
 
 /// Whether this node may publish events on pods.
 pub(in crate::ops::operator::doctor) fn check_events(context: &mut Context<'_>, report: &mut dyn FnMut(Outcome)) {
-    let now = Timestamp::now();
+    let (now, commands) = (Timestamp::now(), &context.options.commands);
     report(match context.node.records.event_budget(now) {
         Ok(EventBudget { suspended_until: Some(until), .. }) => Outcome::warning(
             "events",
             format!("this node publishes no events on pods for {}: the API server denied it", time_between(until, now)),
-            Remedy::new("grant `create events`; the node tries again by itself").command(APPLY_RBAC),
+            Remedy::new("grant `create events`; the node tries again by itself").command(commands.kubectl(&APPLY_RBAC)),
         ),
         Ok(EventBudget { left: 0, .. }) => Outcome::warning(
             "events",
             "this node has published as many events on pods as it may in ten minutes, so many pods are refused",
-            Remedy::new("look why, in the log and in the events that were published")
-                .command("kubectl get events -A --field-selector reason=AddressRefused"),
+            Remedy::new("look why, in the log and in the events that were published").command(commands.kubectl(&[
+                "get",
+                "events",
+                "-A",
+                "--field-selector",
+                "reason=AddressRefused",
+            ])),
         ),
         Ok(EventBudget { left, .. }) => {
             Outcome::ok("events", format!("{left} more events on pods may be published now"))
@@ -36,7 +41,7 @@ pub(in crate::ops::operator::doctor) fn check_events(context: &mut Context<'_>, 
 
 /// Whether this node knows to which cluster its pods belong.
 pub(in crate::ops::operator::doctor) fn check_identity(context: &mut Context<'_>, report: &mut dyn FnMut(Outcome)) {
-    let settings = context.node.settings;
+    let (settings, commands) = (context.node.settings, &context.options.commands);
     if let Some(cluster) = &settings.cluster {
         return report(Outcome::ok("cluster", format!("the node defaults name the cluster: {cluster}")));
     }
@@ -55,7 +60,7 @@ pub(in crate::ops::operator::doctor) fn check_identity(context: &mut Context<'_>
                 time_between(at, Timestamp::now())
             ),
             Remedy::new("grant `get` on the namespace kube-system, or set `cluster` in the node defaults")
-                .command(APPLY_RBAC),
+                .command(commands.kubectl(&APPLY_RBAC)),
         ),
         None => {
             Outcome::skipped("cluster", "this node has not asked for its cluster's identity yet; the next ADD does")

@@ -5,7 +5,7 @@ use jiff::Timestamp;
 
 use crate::cause::chain;
 use crate::error::Error;
-use crate::explain::Commands;
+use crate::explain::{Command, Commands, Tool};
 use crate::ipam::keys;
 use crate::ipam::lease::{Attachment, Definition, Lease, Stored, UnreadableValue, is_ahead};
 use crate::ipam::name::Name;
@@ -14,7 +14,7 @@ use crate::ops::Session;
 use crate::ops::operator::STORE_TIMEOUT;
 use crate::ops::operator::doctor::check::{Outcome, Remedy, Status};
 use crate::ops::operator::doctor::subject::{Subject, commands};
-use crate::ops::operator::doctor::text::{counted, shell_word};
+use crate::ops::operator::doctor::text::counted;
 use crate::ops::operator::doctor::units::{between, span};
 use crate::store::{Entry, StoreConfig};
 
@@ -177,7 +177,7 @@ impl Contents {
             commands(
                 "correct the clock that is wrong, here or there; until then cooldowns and sweeps count from when a time was \
                  first seen",
-                ["timedatectl status"],
+                [Tool::Timedatectl.run(&["status"])],
             ),
         )
     }
@@ -193,10 +193,10 @@ impl Contents {
         let subject = Subject::new(store.to_string());
         vec![match sized.len() {
             0 => subject.skipped("no ADD has stored a network's definition yet"),
-            count => subject.ok(format!(
-                "none of {} is in use to {NEARLY_FULL} % or more",
-                counted(count, "known range", "known ranges and pools")
-            )),
+            count => {
+                let ranges = counted(count, "known range is", "known ranges and pools are");
+                subject.ok(format!("{ranges} in use to less than {NEARLY_FULL} %"))
+            }
         }]
     }
 }
@@ -214,24 +214,24 @@ fn times(count: u64) -> String {
 }
 
 /// The command that shows an entry.
-fn show(store: &StoreConfig, key: &str) -> String {
+fn show(store: &StoreConfig, key: &str) -> Command {
     match store {
         StoreConfig::Etcd(config) => {
             let url = config.urls.first().map_or("", String::as_str);
             let key = format!("{}/{key}", config.prefix.trim_end_matches('/'));
-            super::etcdctl::Etcdctl(config).at(url, &format!("get {}", shell_word(&key)))
+            super::etcdctl::Etcdctl(config).at(url, &["get", &key])
         }
         StoreConfig::Embedded { data_dir } => {
             let database = data_dir.join("kube-ipam.sqlite3").display().to_string();
             let query = format!("SELECT value FROM entries WHERE key = '{}'", key.replace('\'', "''"));
-            format!("sqlite3 -readonly {} {}", shell_word(&database), shell_word(&query))
+            Tool::Sqlite3.run(&["-readonly", &database, &query])
         }
     }
 }
 
 fn nearly_full(range: &RangeUsage, next: &Commands) -> Option<Outcome> {
     let size = range.size.filter(|size| *size > 0)?;
-    let used = u128::from(range.held) + u128::from(range.resting) + u128::from(range.foreign);
+    let used = u128::from(range.used());
     // 9 of 10 are 90 %, also where an exact share would need fractions.
     if used.saturating_mul(100) < size.saturating_mul(NEARLY_FULL) {
         return None;
@@ -243,7 +243,9 @@ fn nearly_full(range: &RangeUsage, next: &Commands) -> Option<Outcome> {
     let free = range.free().unwrap_or(0);
     let message = format!(
         "{free} of {size} addresses are free: {} held or reserved, {} in cooldown, {} foreign",
-        range.held, range.resting, range.foreign
+        range.held + range.reserved,
+        range.resting,
+        range.foreign
     );
     let fault = if free == 0 { Status::Error } else { Status::Warning };
     let text = match key.part {
@@ -253,7 +255,7 @@ fn nearly_full(range: &RangeUsage, next: &Commands) -> Option<Outcome> {
         _ => "widen the range or add one; look first whether some of its addresses have leaked",
     };
     let usage = next.kube_ipam(&["usage", "--network", key.network.as_str()], None);
-    Some(subject.fault(fault, message, commands(text, [usage.to_string(), next.sweep(&["--dry-run"]).to_string()])))
+    Some(subject.fault(fault, message, commands(text, [usage, next.sweep(&["--dry-run"])])))
 }
 
 #[cfg(test)]
@@ -311,7 +313,7 @@ mod tests {
             [
                 "ok SQLite in /s: all its entries can be read, 1 lease among them",
                 "ok SQLite in /s: no stored time lies ahead of this machine's clock",
-                "ok SQLite in /s: none of 1 known range is in use to 90 % or more",
+                "ok SQLite in /s: 1 known range is in use to less than 90 %",
             ]
         );
     }
@@ -367,7 +369,7 @@ mod tests {
             let leases = (10..10 + count).map(|n| lease(&format!("10.0.0.{n}"), NOW));
             texts(&judged(&[definition("10.0.0.10-10.0.0.19")].into_iter().chain(leases).collect::<Vec<_>>())).remove(2)
         };
-        assert!(filled(8).starts_with("ok SQLite in /s: none of 1 known range"));
+        assert!(filled(8).starts_with("ok SQLite in /s: 1 known range is in use"));
         assert_eq!(
             filled(9),
             "warning db-net 10.0.0.0/24 dynamic: 1 of 10 addresses are free: 9 held or reserved, 0 in cooldown, 0 foreign"

@@ -60,7 +60,7 @@ fn with_survey(
     };
     match &*survey {
         Ok(survey) => check(survey, context, report),
-        Err(why) => report(Subject::new("etcd").skipped(format!("its members could not be inspected: {why}"))),
+        Err(why) => report(Subject::whole("etcd").skipped(format!("the members could not be inspected: {why}"))),
     }
 }
 
@@ -68,7 +68,7 @@ fn with_survey(
 fn with_good_member(survey: &EtcdSurvey, report: &mut dyn FnMut(Outcome), check: impl FnOnce(&str, u64) -> Outcome) {
     report(match survey.good_member() {
         Some((url, revision)) => check(url, revision),
-        None => Subject::new("etcd").skipped("no member serves a read"),
+        None => Subject::whole("etcd").skipped("no member serves a read"),
     });
 }
 
@@ -93,7 +93,8 @@ pub(in crate::ops::operator::doctor) fn space(context: &mut Context<'_>, report:
 pub(in crate::ops::operator::doctor) fn latency(context: &mut Context<'_>, report: &mut dyn FnMut(Outcome)) {
     with_survey(context, report, |survey, context, report| {
         let timeout: Duration = context.node.settings.timeout;
-        members::latency(survey.inspector.config(), &survey.members, timeout).into_iter().for_each(report);
+        let is_node = context.is_node;
+        members::latency(survey.inspector.config(), &survey.members, timeout, is_node).into_iter().for_each(report);
     });
 }
 
@@ -122,10 +123,9 @@ pub(in crate::ops::operator::doctor) fn rights(context: &mut Context<'_>, report
 }
 
 pub(in crate::ops::operator::doctor) fn transport(context: &mut Context<'_>, report: &mut dyn FnMut(Outcome)) {
-    with_survey(context, report, |survey, _, report| {
-        let urls: Vec<String> = survey.members.iter().map(|member| member.url.clone()).collect();
-        report(security::transport(&urls));
-    });
+    if let Some(StoreConfig::Etcd(config)) = context.store() {
+        report(security::transport(&config.urls));
+    }
 }
 
 pub(in crate::ops::operator::doctor) fn certificates(context: &mut Context<'_>, report: &mut dyn FnMut(Outcome)) {

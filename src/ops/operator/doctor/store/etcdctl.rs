@@ -1,6 +1,6 @@
 //! Commands of etcdctl for one configuration.
 
-use crate::ops::operator::doctor::text::shell_word;
+use crate::explain::{Command, Tool};
 use crate::store::EtcdConfig;
 
 /// Writes commands that reach the same etcd with the same certificates.
@@ -9,26 +9,26 @@ pub(super) struct Etcdctl<'a>(pub(super) &'a EtcdConfig);
 
 impl Etcdctl<'_> {
     /// A command for one member, as the configured user. etcdctl asks for the password.
-    pub(super) fn at(self, url: &str, command: &str) -> String {
-        self.with_user(url, self.0.username.as_deref(), command)
+    pub(super) fn at(self, url: &str, words: &[&str]) -> Command {
+        self.with_user(url, self.0.username.as_deref(), words)
     }
 
     /// A command that only an administrator of etcd may run, if it has users.
-    pub(super) fn as_root(self, url: &str, command: &str) -> String {
-        self.with_user(url, self.0.username.as_ref().map(|_| "root"), command)
+    pub(super) fn as_root(self, url: &str, words: &[&str]) -> Command {
+        self.with_user(url, self.0.username.as_ref().map(|_| "root"), words)
     }
 
-    fn with_user(self, url: &str, user: Option<&str>, command: &str) -> String {
+    fn with_user(self, url: &str, user: Option<&str>, words: &[&str]) -> Command {
         let Self(EtcdConfig { cert_file, key_file, ca_file, .. }) = self;
-        let mut words = vec!["etcdctl".to_owned(), format!("--endpoints={}", shell_word(url))];
+        let mut options = vec![format!("--endpoints={url}")];
         if url.starts_with("https://") {
             for (flag, file) in [("cacert", ca_file), ("cert", cert_file), ("key", key_file)] {
-                words.extend(file.as_ref().map(|file| format!("--{flag}={}", shell_word(&file.display().to_string()))));
+                options.extend(file.as_ref().map(|file| format!("--{flag}={}", file.display())));
             }
         }
-        words.extend(user.map(|user| format!("--user={}", shell_word(user))));
-        words.push(command.to_owned());
-        words.join(" ")
+        options.extend(user.map(|user| format!("--user={user}")));
+        let words: Vec<&str> = options.iter().map(String::as_str).chain(words.iter().copied()).collect();
+        Tool::Etcdctl.run(&words)
     }
 }
 
@@ -48,15 +48,16 @@ mod tests {
             prefix: "/kube-ipam/v1/".to_owned(),
         };
         assert_eq!(
-            Etcdctl(&plain).at("http://a:2379", "endpoint status"),
+            Etcdctl(&plain).at("http://a:2379", &["endpoint", "status"]).to_string(),
             "etcdctl --endpoints=http://a:2379 endpoint status"
         );
         let user = EtcdConfig { username: Some("kube-ipam".to_owned()), ..plain };
         assert_eq!(
-            Etcdctl(&user).at("https://a:2379", "endpoint status"),
+            Etcdctl(&user).at("https://a:2379", &["endpoint", "status"]).to_string(),
             "etcdctl --endpoints=https://a:2379 --cacert=/etc/etcd/ca.crt --cert=/etc/etcd/tls.crt \
-             --key='/etc/my keys/tls.key' --user=kube-ipam endpoint status"
+             '--key=/etc/my keys/tls.key' --user=kube-ipam endpoint status"
         );
-        assert!(Etcdctl(&user).as_root("https://a:2379", "alarm disarm").ends_with("--user=root alarm disarm"));
+        let disarm = Etcdctl(&user).as_root("https://a:2379", &["alarm", "disarm"]).to_string();
+        assert!(disarm.ends_with("--user=root alarm disarm"), "{disarm}");
     }
 }

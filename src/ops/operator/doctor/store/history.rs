@@ -24,14 +24,19 @@ pub(in crate::ops::operator::doctor) fn recovery(context: &mut Context<'_>, repo
             nodes.map(|nodes| progress.missing(&nodes).into_iter().cloned().collect())
         }
     };
-    report(recovery::progress(store, &progress, &missing, Timestamp::now()));
+    let own = context.is_node.then_some(&context.node.settings.node);
+    report(recovery::progress(store, &progress, &missing, own, Timestamp::now(), &context.options.commands));
 }
 
 pub(in crate::ops::operator::doctor) fn records(context: &mut Context<'_>, report: &mut dyn FnMut(Outcome)) {
+    if !context.is_node {
+        let why = "this machine is no node of kube-ipam, so it has no records to compare; run it on a node";
+        return report(Subject::whole("records").skipped(why));
+    }
     let Some(store) = context.readable_store().or_skip(report) else { return };
     let (node, timeout) = (context.node.settings.node.clone(), context.deadline().remaining());
     report(match compare_records(&mut context.node, store, timeout) {
-        Ok(comparison) => recovery::records(&node, &comparison),
+        Ok(comparison) => recovery::records(&node, &comparison, &context.options.commands),
         Err(error) => {
             let why = format!("its records could not be compared with the store: {}", error.message());
             Subject::new(format!("node {node}")).skipped(why)

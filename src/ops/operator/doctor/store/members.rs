@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::etcdctl::Etcdctl;
 use crate::cause::{Cause, chain};
+use crate::explain::Command;
 use crate::ops::operator::doctor::check::{Outcome, Remedy, Status};
 use crate::ops::operator::doctor::subject::{Subject, commands};
 use crate::ops::operator::doctor::units::{size, span};
@@ -42,9 +43,9 @@ pub(super) fn space(config: &EtcdConfig, members: &[Member]) -> Vec<Outcome> {
     members.iter().filter_map(|member| space_of(config, member)).collect()
 }
 
-/// Whether each member is fast enough for a call with this time limit.
-pub(super) fn latency(config: &EtcdConfig, members: &[Member], timeout: Duration) -> Vec<Outcome> {
-    members.iter().filter_map(|member| latency_of(config, member, timeout)).collect()
+/// Whether each member is fast enough for a call with this time limit. Only the times of a node count.
+pub(super) fn latency(config: &EtcdConfig, members: &[Member], timeout: Duration, is_node: bool) -> Vec<Outcome> {
+    members.iter().filter_map(|member| latency_of(config, member, timeout, is_node)).collect()
 }
 
 fn known(members: &[Member]) -> impl Iterator<Item = (&str, &MemberStatus)> {
@@ -54,7 +55,7 @@ fn known(members: &[Member]) -> impl Iterator<Item = (&str, &MemberStatus)> {
 fn reached_one(config: &EtcdConfig, member: &Member, members: &[Member]) -> Outcome {
     let subject = Subject::new(member.url.as_str());
     let etcdctl = Etcdctl(config);
-    let look = || etcdctl.at(&member.url, "endpoint status -w table");
+    let look = || etcdctl.at(&member.url, &["endpoint", "status", "-w", "table"]);
     let status = match &member.status {
         Ok(status) => status,
         Err(cause) => {
@@ -73,7 +74,7 @@ fn reached_one(config: &EtcdConfig, member: &Member, members: &[Member]) -> Outc
             "it belongs to another etcd cluster than the members before it: one address may get two owners",
             commands(
                 "keep the members of one cluster in etcdURL, and take this one out at once",
-                [etcdctl.at(&member.url, "member list -w table")],
+                [etcdctl.at(&member.url, &["member", "list", "-w", "table"])],
             ),
         );
     }
@@ -82,7 +83,7 @@ fn reached_one(config: &EtcdConfig, member: &Member, members: &[Member]) -> Outc
             format!("etcd {}: it is a learner, which serves no transaction", status.version),
             commands(
                 "promote it once it has caught up, or take it out of etcdURL",
-                [etcdctl.as_root(&member.url, &format!("member promote {:x}", status.id))],
+                [etcdctl.as_root(&member.url, &["member", "promote", &format!("{:x}", status.id)])],
             ),
         );
     }
@@ -105,7 +106,7 @@ fn reached_one(config: &EtcdConfig, member: &Member, members: &[Member]) -> Outc
 
 /// Whether an alarm is raised.
 pub(super) fn alarms(config: &EtcdConfig, members: &[Member]) -> Outcome {
-    let subject = Subject::new("etcd");
+    let subject = Subject::whole("etcd");
     let Some((url, status)) = known(members).next() else { return subject.skipped("no member answers") };
     let etcdctl = Etcdctl(config);
     let raised = |name: &str| known(members).any(|(_, status)| status.has_alarm(name));
@@ -114,7 +115,10 @@ pub(super) fn alarms(config: &EtcdConfig, members: &[Member]) -> Outcome {
             "alarm CORRUPT: the members disagree about what they hold, and refuse every request",
             commands(
                 "restore etcd from a snapshot, on all members; kube-ipam then writes back what runs (`kube-ipam recovery`)",
-                [etcdctl.as_root(url, "alarm list"), etcdctl.as_root(url, "endpoint hashkv -w table")],
+                [
+                    etcdctl.as_root(url, &["alarm", "list"]),
+                    etcdctl.as_root(url, &["endpoint", "hashkv", "-w", "table"]),
+                ],
             ),
         );
     }
@@ -129,13 +133,13 @@ pub(super) fn alarms(config: &EtcdConfig, members: &[Member]) -> Outcome {
 }
 
 /// The commands that make room. Members are defragmented one after the other, because each stops meanwhile.
-fn make_room(config: &EtcdConfig, members: &[Member], revision: u64, disarm: bool) -> Vec<String> {
+fn make_room(config: &EtcdConfig, members: &[Member], revision: u64, disarm: bool) -> Vec<Command> {
     let etcdctl = Etcdctl(config);
     let urls: Vec<&str> = known(members).map(|(url, _)| url).collect();
     let first = urls.first().copied().unwrap_or_default();
-    let mut commands = vec![etcdctl.as_root(first, &format!("compact {revision}"))];
-    commands.extend(urls.iter().map(|url| etcdctl.as_root(url, "defrag")));
-    commands.extend(disarm.then(|| etcdctl.as_root(first, "alarm disarm")));
+    let mut commands = vec![etcdctl.as_root(first, &["compact", &revision.to_string()])];
+    commands.extend(urls.iter().map(|url| etcdctl.as_root(url, &["defrag"])));
+    commands.extend(disarm.then(|| etcdctl.as_root(first, &["alarm", "disarm"])));
     commands
 }
 
@@ -163,7 +167,7 @@ fn space_of(config: &EtcdConfig, member: &Member) -> Option<Outcome> {
     Some(subject.fault(fault, message, commands(text, room)))
 }
 
-fn latency_of(config: &EtcdConfig, member: &Member, timeout: Duration) -> Option<Outcome> {
+fn latency_of(config: &EtcdConfig, member: &Member, timeout: Duration, is_node: bool) -> Option<Outcome> {
     let Some(Ok(reads)) = &member.reads else { return None };
     let slowest = *reads.iter().max()?;
     let subject = Subject::new(member.url.as_str());
@@ -171,9 +175,12 @@ fn latency_of(config: &EtcdConfig, member: &Member, timeout: Duration) -> Option
     if slowest < timeout / SLOW_SHARE {
         return Some(subject.ok(message));
     }
+    if !is_node {
+        return Some(subject.skipped(format!("{message} from this machine, which is no node; a node's count")));
+    }
     let text = "an ADD sends several requests; look at the disk of the member (etcd wants its WAL synced within 10 ms) and at \
                 the network, or raise `timeout`";
-    let look = Etcdctl(config).at(&member.url, "check perf");
+    let look = Etcdctl(config).at(&member.url, &["check", "perf"]);
     Some(subject.warning(
         format!("{message}, and a call has {} for all of them (timeout)", span(timeout)),
         commands(text, [look]),
@@ -187,7 +194,7 @@ fn milliseconds(time: Duration) -> String {
 /// Whether all members have one version; `None` if none answers.
 pub(super) fn versions(members: &[Member]) -> Option<Outcome> {
     let versions: BTreeSet<&str> = known(members).map(|(_, status)| status.version.as_str()).collect();
-    let subject = Subject::new("etcd");
+    let subject = Subject::whole("etcd");
     let list = versions.iter().copied().collect::<Vec<_>>().join(", ");
     match versions.len() {
         0 => None,
@@ -201,20 +208,20 @@ pub(super) fn versions(members: &[Member]) -> Option<Outcome> {
 
 /// Judges how much history etcd keeps. `oldest` is the oldest revision that can still be read.
 pub(super) fn compaction(config: &EtcdConfig, url: &str, oldest: Result<u64, Cause>, current: u64) -> Outcome {
-    let subject = Subject::new("etcd");
+    let subject = Subject::whole("etcd");
     let oldest = match oldest {
         Ok(oldest) => oldest,
         Err(cause) => return subject.skipped(format!("the oldest revision could not be found: {}", chain(&cause))),
     };
     let kept = current.saturating_sub(oldest);
     if kept < MANY_REVISIONS {
-        return subject.ok(format!("it keeps {kept} old revisions, from revision {oldest} on"));
+        return subject.ok(format!("etcd keeps {kept} old revisions, from revision {oldest} on"));
     }
     subject.warning(
-        format!("it keeps {kept} old revisions, from revision {oldest} on; each takes room in the database file"),
+        format!("etcd keeps {kept} old revisions, from revision {oldest} on; each takes room in the database file"),
         commands(
-            "start its members with --auto-compaction-retention=1h, and compact it once by hand",
-            [Etcdctl(config).as_root(url, &format!("compact {current}"))],
+            "start the members with --auto-compaction-retention=1h, and compact etcd once by hand",
+            [Etcdctl(config).as_root(url, &["compact", &current.to_string()])],
         ),
     )
 }
@@ -260,7 +267,7 @@ mod tests {
         let mut outcomes = reached(&config, members);
         outcomes.push(alarms(&config, members));
         outcomes.extend(space(&config, members));
-        outcomes.extend(latency(&config, members, Duration::from_secs(10)));
+        outcomes.extend(latency(&config, members, Duration::from_secs(10), true));
         outcomes.extend(versions(members));
         outcomes
     }
@@ -287,16 +294,10 @@ mod tests {
             (MemberStatus { cluster: 8, ..healthy() }, "http://b: it belongs to another etcd cluster"),
             (
                 MemberStatus { version: "3.4.1".to_owned(), ..healthy() },
-                "etcd: the members have different versions: 3.4.1, 3.5.9",
+                "the members have different versions: 3.4.1, 3.5.9",
             ),
-            (
-                MemberStatus { messages: vec!["memberID:1 alarm:NOSPACE ".to_owned()], ..healthy() },
-                "etcd: alarm NOSPACE",
-            ),
-            (
-                MemberStatus { messages: vec!["memberID:1 alarm:CORRUPT ".to_owned()], ..healthy() },
-                "etcd: alarm CORRUPT",
-            ),
+            (MemberStatus { messages: vec!["memberID:1 alarm:NOSPACE ".to_owned()], ..healthy() }, "alarm NOSPACE"),
+            (MemberStatus { messages: vec!["memberID:1 alarm:CORRUPT ".to_owned()], ..healthy() }, "alarm CORRUPT"),
             (
                 MemberStatus { size: 1_700 << 20, ..healthy() },
                 "http://b: the database file has 1.7 GiB, 83 % of etcd's default quota",
@@ -340,6 +341,8 @@ mod tests {
             found(&[reads(1000)]),
             ["http://a: the slowest of 2 reads took 1000.0 ms, and a call has 10s for all of them (timeout)"]
         );
+        let elsewhere = latency(&config(), &[reads(1000)], Duration::from_secs(10), false);
+        assert_eq!(elsewhere[0].status, Status::Skipped, "{elsewhere:?}");
     }
 
     #[test]

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
+use crate::explain::Commands;
 use crate::ipam::name::Name;
 use crate::ipam::recovery::Progress;
 use crate::ops::operator::doctor::check::{Outcome, Remedy, Status};
@@ -19,12 +20,15 @@ const USUAL: Duration = Duration::from_secs(10 * 60);
 /// How many nodes are named; the others are counted.
 const SHOWN: usize = 10;
 
-/// Judges the progress of a recovery. `missing` are the nodes that are not done, or why they are unknown.
+/// Judges the progress of a recovery. `missing` are the nodes that are not done, or why they are unknown. `own` is this
+/// node, if this machine is one.
 pub(super) fn progress(
     store: &StoreConfig,
     progress: &Progress,
     missing: &Result<Vec<Name>, String>,
+    own: Option<&Name>,
     now: Timestamp,
+    next: &Commands,
 ) -> Outcome {
     let subject = Subject::new(store.to_string());
     let Some((_, recovery)) = &progress.current else {
@@ -40,13 +44,25 @@ pub(super) fn progress(
         span(running),
         recovery.sign
     );
+    let is_own_done = own.map(|node| progress.done.contains_key(node));
+    let since = match is_own_done {
+        Some(true) => format!("{since}; this node is done"),
+        Some(false) => format!("{since}; this node is not done"),
+        None => since,
+    };
+    let sweep = match own {
+        Some(node) if missing.as_ref().is_ok_and(|missing| missing.iter().all(|missing| missing == node)) => {
+            next.sweep(&["--node"])
+        }
+        _ => next.on_other_node(&["sweep", "--node"]),
+    };
     // Minutes are normal. After that, somebody has to look.
     let fault = if running < USUAL { Status::Warning } else { Status::Error };
     match missing {
         Ok(missing) if missing.is_empty() => subject.fault(
             fault,
             format!("{since}; all nodes are done"),
-            commands("it ends with the next sweep of any node", ["kube-ipam sweep --node"]),
+            commands("it ends with the next sweep of any node", [sweep]),
         ),
         Ok(missing) => subject.fault(
             fault,
@@ -54,13 +70,23 @@ pub(super) fn progress(
             commands(
                 "run the first command on each missing node. If one never comes back, delete it from Kubernetes, or end the \
                  recovery without it: addresses of its pods may then be given to others",
-                ["kube-ipam sweep --node", "kube-ipam recovery", "kube-ipam recovery --end"],
+                [
+                    sweep,
+                    next.kube_ipam(&["recovery"], None),
+                    next.kube_ipam(&["recovery", "--end"], None),
+                ],
             ),
         ),
         Err(why) => subject.fault(
             fault,
             format!("{since}; which nodes are missing is not known: {why}"),
-            commands("run it where the API server can be reached", ["kube-ipam recovery"]),
+            match is_own_done {
+                Some(false) => commands(
+                    "do the part of this node, then look at the others where the API server can be reached",
+                    [next.sweep(&["--node"]), next.kube_ipam(&["recovery"], None)],
+                ),
+                _ => commands("run it where the API server can be reached", [next.kube_ipam(&["recovery"], None)]),
+            },
         ),
     }
 }
@@ -74,7 +100,7 @@ fn nodes(missing: &[Name]) -> String {
 }
 
 /// Judges this node's records against the store.
-pub(super) fn records(node: &Name, compared: &RecordComparison) -> Outcome {
+pub(super) fn records(node: &Name, compared: &RecordComparison, next: &Commands) -> Outcome {
     let subject = Subject::new(format!("node {node}"));
     let RecordComparison { compared, sign, unreadable } = compared;
     match (sign, compared, unreadable) {
@@ -82,7 +108,7 @@ pub(super) fn records(node: &Name, compared: &RecordComparison) -> Outcome {
             format!("the store has lost writes: {sign}"),
             commands(
                 "if a backup was restored, this repairs it: the node writes back what runs on it, and all others have to",
-                ["kube-ipam sweep --node", "kube-ipam recovery"],
+                [next.sweep(&["--node"]), next.kube_ipam(&["recovery"], None)],
             ),
         ),
         (None, _, 1..) => subject.warning(
@@ -108,7 +134,7 @@ mod tests {
         let recovery = Recovery::new("the store is at revision 5".to_owned(), Some(Name::new("a").unwrap()), since);
         let going_on = Progress { current: Some((Revision(NonZeroU64::MIN), recovery)), ..Progress::default() };
         let now = since + jiff::SignedDuration::from_mins(minutes);
-        progress(&StoreConfig::Embedded { data_dir: "/s".into() }, &going_on, &missing, now)
+        progress(&StoreConfig::Embedded { data_dir: "/s".into() }, &going_on, &missing, None, now, &Commands::default())
     }
 
     #[test]
@@ -128,10 +154,40 @@ mod tests {
     }
 
     #[test]
+    fn a_node_knows_whether_it_is_done_even_if_the_others_are_not_known() {
+        let node = Name::new("a").unwrap();
+        let since: Timestamp = "2026-11-01T10:00:00Z".parse().unwrap();
+        let recovery = Recovery::new("it was restored".to_owned(), None, since);
+        let current = Some((Revision(NonZeroU64::MIN), recovery));
+        let next = Commands { store: vec!["--store".to_owned(), "/s".to_owned()], ..Commands::default() };
+        let judged = |done: &[&Name], missing: &Result<Vec<Name>, String>| {
+            let done = done.iter().map(|node| ((*node).clone(), since)).collect();
+            let progress = Progress { current: current.clone(), done, ..Progress::default() };
+            super::progress(
+                &StoreConfig::Embedded { data_dir: "/s".into() },
+                &progress,
+                missing,
+                Some(&node),
+                since,
+                &next,
+            )
+        };
+        let unknown = Err("there is no kubeconfig".to_owned());
+        let own = judged(&[], &unknown);
+        assert!(own.message.contains("; this node is not done; which nodes"), "{own:?}");
+        assert_eq!(own.remedy.unwrap().commands[0], "kube-ipam sweep --node --store /s");
+        assert!(judged(&[&node], &unknown).message.contains("; this node is done; which nodes"));
+        let first =
+            |missing: &str| judged(&[], &Ok(vec![Name::new(missing).unwrap()])).remedy.unwrap().commands.remove(0);
+        assert_eq!(first("a"), "kube-ipam sweep --node --store /s");
+        assert_eq!(first("b"), "kube-ipam sweep --node");
+    }
+
+    #[test]
     fn records_are_compared_with_the_store() {
         let node = Name::new("a").unwrap();
         let revision = |number| Revision(NonZeroU64::new(number).unwrap());
-        let judged = |compared| records(&node, &compared);
+        let judged = |compared| records(&node, &compared, &Commands::default());
         let healthy = judged(RecordComparison { compared: 3, ..RecordComparison::default() });
         assert!(healthy.status == Status::Ok && healthy.message.ends_with("what 3 records of this node say"));
         let sign = Some(Sign::Behind { at: revision(5), seen: revision(9) });

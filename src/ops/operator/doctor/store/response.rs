@@ -1,5 +1,7 @@
 //! `store-response`: whether the configured store answers a read, as every ADD needs it.
 
+use std::path::Path;
+
 use crate::ops::operator::doctor::{Context, Outcome, Remedy};
 use crate::store::StoreConfig;
 
@@ -15,8 +17,7 @@ pub(in crate::ops::operator::doctor) fn check(context: &mut Context<'_>, report:
     if let StoreConfig::Embedded { data_dir } = store
         && !data_dir.is_dir()
     {
-        let message = format!("there is no store in {} yet; the first ADD creates it", data_dir.display());
-        return report(Outcome::skipped(object, message));
+        return report(not_created(context, object, data_dir));
     }
     let deadline = context.deadline();
     let answer = context.session().and_then(|session| session.ping(deadline));
@@ -28,10 +29,25 @@ pub(in crate::ops::operator::doctor) fn check(context: &mut Context<'_>, report:
     });
 }
 
+/// Without node defaults and options, a store on this machine is the default, whoever runs this.
+fn not_created(context: &Context<'_>, object: String, folder: &Path) -> Outcome {
+    match context.is_node {
+        true => {
+            let message = format!("there is no store in {} yet; the first ADD creates it", folder.display());
+            Outcome::skipped(object, message)
+        }
+        false => {
+            let message = format!("there is no store in {}, and this machine is no node", folder.display());
+            let text = "name the store of the cluster by --store, as in the nodes' defaults";
+            Outcome { remedy: Some(Remedy::new(text)), ..Outcome::skipped(object, message) }
+        }
+    }
+}
+
 fn remedy(context: &Context<'_>) -> Remedy {
     match &context.node.settings.store {
         Ok(StoreConfig::Etcd(_)) => Remedy::new(
-            "make etcd reachable from this node; until then, ADDs fail with code 11 and DELs defer their releases",
+            "make etcd reachable from here; on a node that can't reach it, ADDs fail with code 11 and DELs defer their releases",
         ),
         _ => Remedy::new("make the folder readable and writable for root, and look whether its disk is full"),
     }

@@ -5,9 +5,9 @@ use jiff::{SignedDuration, Timestamp};
 use super::etcdctl::Etcdctl;
 use crate::cause::{Cause, chain};
 use crate::certificate::Validity;
+use crate::explain::{Command, Tool};
 use crate::ops::operator::doctor::check::{Outcome, Remedy};
 use crate::ops::operator::doctor::subject::{Subject, commands};
-use crate::ops::operator::doctor::text::shell_word;
 use crate::ops::operator::doctor::units::{between, span};
 use crate::store::{EtcdConfig, KeyPermission, Rights};
 
@@ -24,7 +24,7 @@ fn end_of(prefix: &str) -> String {
 
 /// Judges whether the user may do what kube-ipam needs, and no more.
 pub(super) fn rights(config: &EtcdConfig, url: &str, prefix: &str, found: &Result<Rights, Cause>) -> Outcome {
-    let subject = Subject::new("etcd");
+    let subject = Subject::whole("etcd");
     let rights = match found {
         Ok(rights) => rights,
         Err(cause) => return subject.skipped(format!("the rights could not be read: {}", chain(cause))),
@@ -33,13 +33,14 @@ pub(super) fn rights(config: &EtcdConfig, url: &str, prefix: &str, found: &Resul
     let Some(user) = user else {
         return match reads_outside {
             true => subject.warning(
-                "it has no users: whoever reaches it can change or delete every address",
+                "etcd has no users: whoever reaches it can change or delete every address",
                 commands(
-                    "give kube-ipam a user for its prefix, and enable authentication",
+                    "give kube-ipam a user for its prefix; set username and passwordFile in the defaults of every node before \
+                     the last command: from then on, etcd refuses every call without them",
                     enable_users(config, url, prefix),
                 ),
             ),
-            false => subject.ok(format!("its user can't read outside {prefix}")),
+            false => subject.ok(format!("the user can't read outside {prefix}")),
         };
     };
     if roles.iter().any(|role| role == ROOT) {
@@ -54,8 +55,7 @@ pub(super) fn rights(config: &EtcdConfig, url: &str, prefix: &str, found: &Resul
     ] {
         if !rights.cover(from, to.as_bytes(), permits) {
             let role = roles.first().map_or("kube-ipam", String::as_str);
-            let grant =
-                format!("role grant-permission {} --prefix=true readwrite {}", shell_word(role), shell_word(prefix));
+            let grant = ["role", "grant-permission", role, "--prefix=true", "readwrite", prefix];
             return subject.error(
                 format!("user {user} can't {what} all keys below {prefix}"),
                 commands("grant its role readwrite on the whole prefix", [Etcdctl(config).as_root(url, &grant)]),
@@ -64,7 +64,8 @@ pub(super) fn rights(config: &EtcdConfig, url: &str, prefix: &str, found: &Resul
     }
     if let Some(wide) = permissions.iter().find(|permission| !permission.is_within(from, to.as_bytes())) {
         let (role, keys) = (&wide.role, keys(wide));
-        let revoke = format!("role revoke-permission {} {}", shell_word(role), revoked(wide));
+        let (from, to) = (text(&wide.from), revoked_end(wide));
+        let revoke: Vec<&str> = ["role", "revoke-permission", role, &from].into_iter().chain(to.as_deref()).collect();
         return subject.warning(
             format!("role {role} of user {user} permits more than the prefix {prefix}: {keys}"),
             commands("revoke what no other program of this role needs", [Etcdctl(config).as_root(url, &revoke)]),
@@ -75,20 +76,24 @@ pub(super) fn rights(config: &EtcdConfig, url: &str, prefix: &str, found: &Resul
             format!(
                 "user {user} is limited to {prefix}, but authentication is not enabled, so everybody may do everything"
             ),
-            commands("enable it, once etcd has a user root", [Etcdctl(config).at(url, "auth enable")]),
+            commands("enable it, once etcd has a user root", [Etcdctl(config).at(url, &["auth", "enable"])]),
         ),
         false => subject.ok(format!("user {user} can read and write {prefix} alone")),
     }
 }
 
-fn new_user(config: &EtcdConfig, url: &str, prefix: &str) -> Vec<String> {
-    let grant = format!("role grant-permission kube-ipam --prefix=true readwrite {}", shell_word(prefix));
-    let steps = ["role add kube-ipam", &grant, "user add kube-ipam", "user grant-role kube-ipam kube-ipam"];
+fn new_user(config: &EtcdConfig, url: &str, prefix: &str) -> Vec<Command> {
+    let steps: [&[&str]; 4] = [
+        &["role", "add", "kube-ipam"],
+        &["role", "grant-permission", "kube-ipam", "--prefix=true", "readwrite", prefix],
+        &["user", "add", "kube-ipam"],
+        &["user", "grant-role", "kube-ipam", "kube-ipam"],
+    ];
     steps.iter().map(|step| Etcdctl(config).as_root(url, step)).collect()
 }
 
-fn enable_users(config: &EtcdConfig, url: &str, prefix: &str) -> Vec<String> {
-    let steps = ["user add root", "user grant-role root root", "auth enable"];
+fn enable_users(config: &EtcdConfig, url: &str, prefix: &str) -> Vec<Command> {
+    let steps: [&[&str]; 3] = [&["user", "add", "root"], &["user", "grant-role", "root", "root"], &["auth", "enable"]];
     let enable = steps.iter().map(|step| Etcdctl(config).as_root(url, step));
     new_user(config, url, prefix).into_iter().chain(enable).collect()
 }
@@ -109,20 +114,18 @@ fn text(key: &[u8]) -> String {
     String::from_utf8_lossy(key).into_owned()
 }
 
-/// The arguments of `role revoke-permission`.
-fn revoked(permission: &KeyPermission) -> String {
-    let from = shell_word(&text(&permission.from));
+/// The argument of `role revoke-permission` behind the first key.
+fn revoked_end(permission: &KeyPermission) -> Option<String> {
     match &permission.to {
-        None if permission.from.is_empty() => "'' --from-key=true".to_owned(),
-        None => format!("{from} --from-key=true"),
-        Some(to) if *to == [permission.from.as_slice(), b"\0"].concat() => from,
-        Some(to) => format!("{from} {}", shell_word(&text(to))),
+        None => Some("--from-key=true".to_owned()),
+        Some(to) if *to == [permission.from.as_slice(), b"\0"].concat() => None,
+        Some(to) => Some(text(to)),
     }
 }
 
 /// Warns of members that are reached without TLS.
 pub(super) fn transport(urls: &[String]) -> Outcome {
-    let subject = Subject::new("etcd");
+    let subject = Subject::whole("etcd");
     let plain: Vec<&str> = urls.iter().filter(|url| !url.starts_with("https://")).map(String::as_str).collect();
     match plain.as_slice() {
         [] => subject.ok("all members are reached by TLS"),
@@ -143,12 +146,14 @@ pub(super) fn certificate(url: &str, found: &Result<Validity, Cause>, now: Times
         Ok(validity) => *validity,
         Err(cause) => return subject.skipped(format!("its certificate could not be read: {}", chain(cause))),
     };
-    let address = shell_word(url.trim_start_matches("https://"));
-    let look =
-        format!("openssl s_client -connect {address} </dev/null 2>/dev/null | openssl x509 -noout -subject -dates");
+    let dates = Tool::Openssl.run(&["x509", "-noout", "-subject", "-dates"]);
+    let look = || {
+        let connect = Tool::Openssl.run(&["s_client", "-connect", url.trim_start_matches("https://")]);
+        connect.redirected("</dev/null 2>/dev/null").piped_to(&dates)
+    };
     let renew = || {
         let text = "renew it on the member, which reads its files again with each connection";
-        Remedy::new(text).command(look.as_str())
+        Remedy::new(text).command(look())
     };
     if until <= now {
         return subject
@@ -157,7 +162,10 @@ pub(super) fn certificate(url: &str, found: &Result<Validity, Cause>, now: Times
     if from > now {
         return subject.error(
             format!("its certificate is valid only from {from} on, and this machine's clock says {now:.0}"),
-            commands("correct the clock of this machine, or renew the certificate", ["timedatectl status", &look]),
+            commands(
+                "correct the clock of this machine, or renew the certificate",
+                [Tool::Timedatectl.run(&["status"]), look()],
+            ),
         );
     }
     let left = span(between(now, until));
@@ -217,8 +225,8 @@ mod tests {
         let (status, message) = judged(false, user, &["ipam"], vec![own()]);
         assert!(status == Status::Ok, "{message}");
         let cases = [
-            (judged(true, None, &[], Vec::new()), "etcd: it has no users"),
-            (judged(true, user, &["root"], Vec::new()), "etcd: user kube-ipam has the role root"),
+            (judged(true, None, &[], Vec::new()), "etcd has no users"),
+            (judged(true, user, &["root"], Vec::new()), "user kube-ipam has the role root"),
             (
                 judged(
                     false,
@@ -226,15 +234,15 @@ mod tests {
                     &["ipam"],
                     vec![own(), permission("/registry/", Some("/registry0"), (true, false))],
                 ),
-                "etcd: role ipam of user kube-ipam permits more than the prefix /kube-ipam/v1/: keys from /registry/ to /registry0",
+                "role ipam of user kube-ipam permits more than the prefix /kube-ipam/v1/: keys from /registry/ to /registry0",
             ),
             (
                 judged(false, user, &["ipam"], vec![permission("", None, (true, true))]),
-                "etcd: role ipam of user kube-ipam permits more than the prefix /kube-ipam/v1/: all keys",
+                "role ipam of user kube-ipam permits more than the prefix /kube-ipam/v1/: all keys",
             ),
             (
                 judged(true, user, &["ipam"], vec![own()]),
-                "etcd: user kube-ipam is limited to /kube-ipam/v1/, but authentication is not enabled",
+                "user kube-ipam is limited to /kube-ipam/v1/, but authentication is not enabled",
             ),
         ];
         for ((status, message), expected) in cases {
@@ -243,7 +251,7 @@ mod tests {
         let (status, message) =
             judged(false, user, &["ipam"], vec![permission(PREFIX, Some("/kube-ipam/v10"), (true, false))]);
         assert!(
-            status == Status::Error && message == "etcd: user kube-ipam can't write all keys below /kube-ipam/v1/",
+            status == Status::Error && message == "user kube-ipam can't write all keys below /kube-ipam/v1/",
             "{message}"
         );
     }

@@ -3,9 +3,9 @@
 use std::path::Path;
 
 use crate::cause::{Cause, chain};
+use crate::explain::{Command, Tool};
 use crate::ops::operator::doctor::check::{Outcome, Remedy};
 use crate::ops::operator::doctor::subject::{Subject, commands};
-use crate::ops::operator::doctor::text::shell_word;
 use crate::ops::operator::doctor::units::size;
 use crate::store::{Integrity, SqliteReport};
 
@@ -31,8 +31,8 @@ pub(super) fn file(folder: &Path, inspected: &Inspected) -> Outcome {
     }
 }
 
-fn look(folder: &Path) -> String {
-    format!("ls -la {}", shell_word(&folder.display().to_string()))
+fn look(folder: &Path) -> Command {
+    Tool::Ls.run(&["-la", &folder.display().to_string()])
 }
 
 /// Judges one side of a database that could be read.
@@ -55,25 +55,25 @@ fn schema(subject: &Subject, report: &SqliteReport) -> Outcome {
 }
 
 pub(super) fn integrity(subject: &Subject, report: &SqliteReport) -> Outcome {
-    let database = shell_word(&report.database.display().to_string());
+    let database = report.database.display().to_string();
     match &report.integrity {
         Integrity::Intact => subject.ok("SQLite finds no damage"),
         Integrity::Unfinished => subject.skipped_until(
             "the check was ended, because a reader blocks ADD and DEL while it runs",
-            commands("run it at a quiet time", [format!("sqlite3 -readonly {database} 'PRAGMA quick_check'")]),
+            commands("run it at a quiet time", [Tool::Sqlite3.run(&["-readonly", &database, "PRAGMA quick_check"])]),
         ),
         Integrity::Damaged(lines) => subject.error(
             format!("the database is damaged: {}", lines.join("; ")),
             commands(
                 "restore it from a backup; kube-ipam then writes back what runs on this node. Save what can be read first",
-                [format!("sqlite3 -readonly {database} .recover > kube-ipam-recovered.sql")],
+                [Tool::Sqlite3.run(&["-readonly", &database, ".recover"]).redirected("> kube-ipam-recovered.sql")],
             ),
         ),
     }
 }
 
 pub(super) fn journal(subject: &Subject, report: &SqliteReport) -> Outcome {
-    let database = shell_word(&report.database.display().to_string());
+    let database = report.database.display().to_string();
     let wal = report.journals.iter().find(|(path, _)| path.as_os_str().as_encoded_bytes().ends_with(b"-wal"));
     if let Some((path, length)) = wal {
         return subject.warning(
@@ -84,14 +84,14 @@ pub(super) fn journal(subject: &Subject, report: &SqliteReport) -> Outcome {
             ),
             commands(
                 "switch it back while no other program uses it",
-                [format!("sqlite3 {database} 'PRAGMA journal_mode=PERSIST'")],
+                [Tool::Sqlite3.run(&[&database, "PRAGMA journal_mode=PERSIST"])],
             ),
         );
     }
     match report.journals.iter().find(|(_, length)| *length > LARGE_JOURNAL) {
         Some((path, length)) => subject.warning(
             format!("the journal {} has {}", path.display(), size(*length)),
-            commands("shorten it", [format!("sqlite3 {database} 'PRAGMA journal_mode=TRUNCATE'")]),
+            commands("shorten it", [Tool::Sqlite3.run(&[&database, "PRAGMA journal_mode=TRUNCATE"])]),
         ),
         None => {
             let length = report.journals.iter().map(|(_, length)| *length).max().unwrap_or(0);

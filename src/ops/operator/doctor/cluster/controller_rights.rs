@@ -1,0 +1,186 @@
+//! `controller-rights`: whether RBAC allows the controller's service account what it needs, and no more.
+
+use super::controller;
+use super::forbidden::unread;
+use super::rights::{Right, first_rights, resource, right, rule, surplus};
+use crate::cluster::{AccessRules, AccountRef, ClusterError, LeaderLease};
+use crate::explain::{Command, Commands, Tool};
+use crate::ops::operator::doctor::subject::{Subject, commands};
+use crate::ops::operator::doctor::{Context, Outcome, Remedy, Status};
+
+/// The account of examples/install/controller.
+const ACCOUNT: AccountRef<'_> = AccountRef { namespace: controller::NAMESPACE, name: controller::NAME };
+
+const NO_SCAN: &str = "without it, the controller frees nothing";
+const NO_LEADER: &str = "without it, no controller leads, and none frees anything";
+const NO_OWNERS: &str = "without it, what is kept for a StatefulSet stays kept after it is deleted";
+const NO_COUNTS: &str = "without it, its metrics do not count the events of the nodes";
+const NO_IDENTITY: &str = "without it, no holder is known to be of this cluster, and the controller frees nothing";
+
+const fn lease(verb: &'static str) -> Right {
+    Right { name: Some(controller::NAME), ..right("coordination.k8s.io", "leases", verb) }
+}
+
+const CLUSTER: Right = Right { name: Some("kube-system"), ..right("", "namespaces", "get") };
+
+/// The rights that every controller needs, what they are for, and how bad it is without.
+const NEEDS: [(Right, &str, Status); 12] = [
+    (right("", "pods", "get"), NO_SCAN, Status::Error),
+    (right("", "pods", "list"), NO_SCAN, Status::Error),
+    (
+        right("", "pods", "watch"),
+        "without it, the controller notices deletions only in its regular scans",
+        Status::Warning,
+    ),
+    (right("coordination.k8s.io", "leases", "create"), NO_LEADER, Status::Error),
+    (lease("get"), NO_LEADER, Status::Error),
+    (lease("update"), NO_LEADER, Status::Error),
+    (right("apps", "statefulsets", "get"), NO_OWNERS, Status::Warning),
+    (right("apps", "statefulsets", "list"), NO_OWNERS, Status::Warning),
+    (right("apps", "statefulsets", "watch"), NO_OWNERS, Status::Warning),
+    (right("", "events", "list"), NO_COUNTS, Status::Warning),
+    (right("", "events", "watch"), NO_COUNTS, Status::Warning),
+    (CLUSTER, NO_IDENTITY, Status::Error),
+];
+
+/// The other rights of examples/install/controller/rbac.yaml. Only clusters with these kinds need them.
+const OF_OTHER_KINDS: [Right; 9] = [
+    right("kubevirt.io", "virtualmachines", "get"),
+    right("kubevirt.io", "virtualmachines", "list"),
+    right("kubevirt.io", "virtualmachines", "watch"),
+    right("kubevirt.io", "virtualmachineinstances", "get"),
+    right("kubevirt.io", "virtualmachineinstances", "list"),
+    right("kubevirt.io", "virtualmachineinstances", "watch"),
+    right("k8s.cni.cncf.io", "ipamclaims", "get"),
+    right("k8s.cni.cncf.io", "ipamclaims", "list"),
+    right("k8s.cni.cncf.io", "ipamclaims", "watch"),
+];
+
+pub(in crate::ops::operator::doctor) fn check(context: &mut Context<'_>, report: &mut dyn FnMut(Outcome)) {
+    let subject = Subject::new(format!("ServiceAccount {}/{}", ACCOUNT.namespace, ACCOUNT.name));
+    let (next, is_cluster_named) = (&context.options.commands, context.node.settings.cluster.is_some());
+    let Ok(Some(api)) = context.api() else { return };
+    let lease = LeaderLease::new(controller::NAMESPACE, controller::NAME).and_then(|lease| api.leader_record(&lease));
+    // The rights of an account that does not exist are those of everybody.
+    if matches!(lease, Ok(None)) {
+        return report(subject.skipped("no controller has run, so its rights are not judged"));
+    }
+    match api.access_rules_of(&ACCOUNT, ACCOUNT.namespace) {
+        Ok(rules) => judge(&subject, &rules, is_cluster_named, next).into_iter().for_each(report),
+        Err(ClusterError::Forbidden { user, message, .. }) => report(subject.skipped_until(
+            format!("its rights are not known, since {user} may not impersonate it: {message}"),
+            commands("run this as somebody who may", [list_rights(next)]),
+        )),
+        Err(error) => report(unread(&subject, &error, next)),
+    }
+}
+
+/// The command that lists what the account may do.
+fn list_rights(next: &Commands) -> Command {
+    let user = format!("--as={}", ACCOUNT.user());
+    next.kubectl(&["auth", "can-i", "--list", &user, "-n", ACCOUNT.namespace])
+}
+
+fn judge(subject: &Subject, rules: &AccessRules, is_cluster_named: bool, next: &Commands) -> Vec<Outcome> {
+    let allows =
+        |right: &Right| rules.rules.iter().any(|rule| rule.allows(right.group, right.resource, right.verb, right.name));
+    let lacking = NEEDS.iter().filter(|(right, ..)| !allows(right));
+    // A controller whose defaults name the cluster does not ask for it.
+    let lacking = lacking.filter(|(right, ..)| !(is_cluster_named && right.resource == CLUSTER.resource));
+    let mut outcomes: Vec<Outcome> = lacking
+        .map(|(right, why, status)| {
+            let what = format!("{} {}", right.verb, resource(right.group, right.resource));
+            match &rules.incomplete {
+                Some(cause) => subject.skipped(format!("whether it may {what} is not known: {cause}")),
+                None => subject.fault(*status, format!("it may not {what}; {why}"), grant(right, next)),
+            }
+        })
+        .collect();
+    let needed: Vec<Right> = NEEDS.iter().map(|(right, ..)| *right).chain(OF_OTHER_KINDS).collect();
+    let surplus: Vec<String> = rules.rules.iter().flat_map(|rule| surplus(rule, &needed)).collect();
+    if !surplus.is_empty() {
+        let bindings = next.kubectl(&["get", "clusterrolebindings,rolebindings", "-A", "-o", "wide"]);
+        outcomes.push(subject.warning(
+            format!("it may do more than a controller needs: {}", first_rights(&surplus)),
+            commands(
+                "bind it to the roles of examples/install/controller/rbac.yaml alone",
+                [bindings.piped_to(&Tool::Grep.run(&[ACCOUNT.name])), list_rights(next)],
+            ),
+        ));
+    }
+    if outcomes.is_empty() {
+        outcomes.push(subject.ok("RBAC allows what the controller needs, and no more"));
+    }
+    outcomes
+}
+
+fn grant(right: &Right, next: &Commands) -> Remedy {
+    let edit: &[&str] = match right.group {
+        "coordination.k8s.io" => &["-n", ACCOUNT.namespace, "edit", "role", ACCOUNT.name],
+        _ => &["edit", "clusterrole", ACCOUNT.name],
+    };
+    commands(
+        format!("apply examples/install/controller/rbac.yaml, or add the rule {} to its role", rule(right)),
+        [next.kubectl(edit)],
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cluster::AccessRule;
+
+    fn granted(right: &Right) -> AccessRule {
+        let list = |text: &str| vec![text.to_owned()];
+        AccessRule {
+            api_groups: list(right.group),
+            resources: list(right.resource),
+            resource_names: right.name.into_iter().map(str::to_owned).collect(),
+            verbs: list(right.verb),
+        }
+    }
+
+    fn judged(rules: Vec<AccessRule>, is_cluster_named: bool) -> Vec<Outcome> {
+        let rules = AccessRules { rules, incomplete: None };
+        judge(&Subject::new("account"), &rules, is_cluster_named, &Commands::default())
+    }
+
+    fn all() -> Vec<AccessRule> {
+        NEEDS.iter().map(|(right, ..)| granted(right)).chain(OF_OTHER_KINDS.iter().map(granted)).collect()
+    }
+
+    #[test]
+    fn each_right_that_lacks_is_named_with_its_rule() {
+        assert_eq!(judged(all(), false)[0].message, "account: RBAC allows what the controller needs, and no more");
+        for (right, why, status) in &NEEDS {
+            let rules = all().into_iter().filter(|rule| *rule != granted(right)).collect();
+            let found = judged(rules, false);
+            assert_eq!(found.len(), 1, "{right:?}: {found:?}");
+            assert_eq!(found[0].status, *status, "{right:?}");
+            assert!(found[0].message.ends_with(why), "{found:?}");
+            assert!(found[0].remedy.as_ref().is_some_and(|remedy| remedy.text.contains(&rule(right))), "{found:?}");
+        }
+        let rules = all().into_iter().filter(|rule| *rule != granted(&CLUSTER)).collect();
+        assert_eq!(judged(rules, true)[0].status, Status::Ok);
+        // Not every cluster has virtual machines and claims.
+        assert_eq!(judged(NEEDS.iter().map(|(right, ..)| granted(right)).collect(), false)[0].status, Status::Ok);
+    }
+
+    #[test]
+    fn more_than_needed_is_named() {
+        let rules = all().into_iter().chain([granted(&right("", "secrets", "list"))]).collect();
+        assert_eq!(judged(rules, false)[0].message, "account: it may do more than a controller needs: list secrets");
+        let rules = all().into_iter().chain([granted(&right("coordination.k8s.io", "leases", "update"))]).collect();
+        assert_eq!(
+            judged(rules, false)[0].message,
+            "account: it may do more than a controller needs: update leases.coordination.k8s.io"
+        );
+    }
+
+    #[test]
+    fn rules_that_the_server_cannot_list_are_not_said_to_lack() {
+        let rules = AccessRules { rules: Vec::new(), incomplete: Some("webhook authorizer".to_owned()) };
+        let outcomes = judge(&Subject::new("account"), &rules, false, &Commands::default());
+        assert!(outcomes.iter().all(|outcome| outcome.status == Status::Skipped), "{outcomes:?}");
+    }
+}
