@@ -20,6 +20,7 @@ pub mod conformance;
 mod entries;
 mod etcd;
 mod history;
+mod kubernetes;
 mod memory;
 #[cfg(test)]
 mod model;

@@ -1,0 +1,38 @@
+//! The protocol of a store in the Kubernetes API, which changes one object at a time: transactions over several of them.
+//!
+//! ```text
+//!            ┌─ view      what was read, through locks ◄─ spans   ranges and counts
+//! transaction┼─ plan      the path: what to read, to lock and to write; the outcome
+//!            ├─ resolve   locks of others, by what their primaries say
+//!            ├─ forward   commits of others, whose locks are left
+//!            └─ attempt   lock, commit, finish; single: a write of one key
+//!
+//! clean       resolves what is left on one object, outside of any transaction
+//! object      what is stored, as `spec`; value and name: how it gets through the API unchanged
+//! api, step   requests and answers; what a machine does next
+//! rules       why each step is as it is
+//! ```
+//!
+//! The method is that of Percolator (Peng and Dabek, OSDI 2010) and Cherry Garcia (Dey, Fekete and Röhm, ICDE 2015),
+//! without a clock. `docs/design.md` explains it. Machines have neither I/O nor clocks nor random numbers. So tests drive
+//! them through every interleaving (`tests/`).
+
+#![cfg_attr(not(test), expect(dead_code, reason = "the backend that drives the protocol comes next"))]
+
+mod api;
+mod attempt;
+mod clean;
+mod forward;
+mod name;
+mod object;
+mod plan;
+mod resolve;
+mod rules;
+mod single;
+mod spans;
+mod step;
+#[cfg(test)]
+mod tests;
+mod transaction;
+mod value;
+mod view;

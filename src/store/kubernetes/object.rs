@@ -1,0 +1,318 @@
+//! An object of the API as the protocol sees it: a key's value, and what an unfinished transaction has left on it.
+//!
+//! `spec` in the API:
+//!
+//! ```text
+//! key       the whole key; the object's name may be a hash of it
+//! revision  of the value, as text: JSON numbers of 63 bits don't survive every client
+//! value     the value (value.rs); none if the key is locked before it exists, or deleted while its commit stands
+//! lock      v, txn, primary, then        ┐ at most one of them
+//! commit    v, txn, locks: [key, uid]    ┘
+//! ```
+
+use std::num::NonZeroU64;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value as Json;
+
+use super::value::EncodedValue;
+use crate::store::{Key, Revision, Value};
+
+/// The version of locks and commits. A program that finds another one must not touch the object: it does not know
+/// which rules its writer follows.
+const VERSION: u32 = 1;
+
+/// One attempt of a transaction: 63 random bits. They are also the revision of all that the attempt writes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) struct TxnId(NonZeroU64);
+
+impl TxnId {
+    /// From random bits, of which the highest is dropped: JSON numbers and etcd's revisions are signed.
+    pub(super) fn from_random(bits: u64) -> Self {
+        Self(NonZeroU64::new(bits >> 1).unwrap_or(NonZeroU64::MIN))
+    }
+
+    pub(super) fn revision(self) -> Revision {
+        Revision(self.0)
+    }
+}
+
+/// The identity of an object, from its creation to its deletion (`metadata.uid`).
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub(super) struct Uid(String);
+
+impl Uid {
+    pub(super) fn new(text: &str) -> Self {
+        Self(text.to_owned())
+    }
+}
+
+/// The version of an object that was read or answered. The API server compares both parts, for equality alone.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Version {
+    pub(super) uid: Uid,
+    pub(super) resource_version: String,
+}
+
+/// A value with the revision of its write.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Versioned {
+    pub(super) value: Value,
+    pub(super) revision: Revision,
+}
+
+/// What becomes of a locked key if its transaction commits.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Then {
+    /// The transaction depends on the key, and leaves it as it is. So does a primary, which is written at the commit.
+    Keep,
+    Put(Value),
+    Delete,
+}
+
+/// An unfinished transaction has this key.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Lock {
+    pub(super) txn: TxnId,
+    /// The key whose object decides whether the transaction has committed.
+    pub(super) primary: Key,
+    pub(super) then: Then,
+}
+
+/// On a primary: the transaction has committed, and these locks may be left.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Commit {
+    pub(super) txn: TxnId,
+    /// The locked objects. A copy of a lock on another object of the same key is not the transaction's.
+    pub(super) locks: Vec<(Key, Uid)>,
+}
+
+/// What transactions have left on an object.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Mark {
+    Lock(Lock),
+    Commit(Commit),
+}
+
+/// An object of the API.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Object {
+    pub(super) key: Key,
+    pub(super) value: Option<Versioned>,
+    pub(super) mark: Option<Mark>,
+}
+
+/// Why an object's `spec` can't be understood.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum ObjectError {
+    /// It is not what kube-ipam writes.
+    #[error("the object's spec is invalid")]
+    Spec(#[source] serde_json::Error),
+    /// Its value is not.
+    #[error("the object's value is not valid base64")]
+    Base64(#[source] base64::DecodeError),
+    /// It is about another key, which has the same hash or was renamed by hand.
+    #[error("the object of key {expected} has key {found} in its spec")]
+    OtherKey { expected: Key, found: Key },
+    /// A newer program has written it.
+    #[error(
+        "the object of key {key} has a lock or commit of version {version}, and this program knows {VERSION}: upgrade it"
+    )]
+    UnknownVersion { key: Key, version: u32 },
+    /// A value needs a revision, and a revision a value.
+    #[error("the object of key {0} has a value without a revision, or a revision without a value")]
+    Halved(Key),
+    /// A lock shows that its object has no commit, and the other way around.
+    #[error("the object of key {0} has both a lock and a commit")]
+    LockedAndCommitted(Key),
+}
+
+#[derive(Serialize, Deserialize)]
+struct Spec {
+    key: Key,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    revision: Option<Number>,
+    #[serde(flatten)]
+    value: Option<EncodedValue>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    lock: Option<LockSpec>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    commit: Option<CommitSpec>,
+}
+
+/// Only the version, of a lock or commit that may have anything else.
+#[derive(Deserialize)]
+struct AnyVersion {
+    v: u32,
+}
+
+#[derive(Deserialize)]
+struct Versions {
+    key: Key,
+    lock: Option<AnyVersion>,
+    commit: Option<AnyVersion>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct LockSpec {
+    v: u32,
+    txn: Number,
+    primary: Key,
+    then: ThenSpec,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+enum ThenSpec {
+    Keep,
+    Put(EncodedValue),
+    Delete,
+}
+
+#[derive(Serialize, Deserialize)]
+struct CommitSpec {
+    v: u32,
+    txn: Number,
+    locks: Vec<LockedSpec>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct LockedSpec {
+    key: Key,
+    uid: Uid,
+}
+
+/// A number as text.
+struct Number(NonZeroU64);
+
+impl Serialize for Number {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(&self.0)
+    }
+}
+
+impl<'de> Deserialize<'de> for Number {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        text.parse().map(Self).map_err(|_| serde::de::Error::custom("not a number of 64 bits, above 0, as text"))
+    }
+}
+
+impl Object {
+    pub(super) fn lock(&self) -> Option<&Lock> {
+        match &self.mark {
+            Some(Mark::Lock(lock)) => Some(lock),
+            Some(Mark::Commit(_)) | None => None,
+        }
+    }
+
+    pub(super) fn commit(&self) -> Option<&Commit> {
+        match &self.mark {
+            Some(Mark::Commit(commit)) => Some(commit),
+            Some(Mark::Lock(_)) | None => None,
+        }
+    }
+
+    /// Whether a list of metadata can't tell if its key exists (the label `open`).
+    pub(super) fn is_open(&self) -> bool {
+        self.value.is_none() || self.lock().is_some()
+    }
+
+    /// Without its lock: the value as its transaction leaves it if it commits, or as it was. `None` if nothing is left.
+    pub(super) fn unlocked(&self, committed: bool) -> Option<Self> {
+        let value = match self.lock() {
+            Some(Lock { txn, then: Then::Put(value), .. }) if committed => {
+                Some(Versioned { value: value.clone(), revision: txn.revision() })
+            }
+            Some(Lock { then: Then::Delete, .. }) if committed => None,
+            _ => self.value.clone(),
+        };
+        let mark = self.commit().cloned().map(Mark::Commit);
+        Self { key: self.key.clone(), value, mark }.or_nothing()
+    }
+
+    /// Without its commit. `None` if nothing is left.
+    pub(super) fn without_commit(&self) -> Option<Self> {
+        let mark = self.lock().cloned().map(Mark::Lock);
+        Self { mark, ..self.clone() }.or_nothing()
+    }
+
+    fn or_nothing(self) -> Option<Self> {
+        (self.value.is_some() || self.mark.is_some()).then_some(self)
+    }
+
+    /// Its `spec`.
+    pub(super) fn to_spec(&self) -> Result<Json, ObjectError> {
+        let revision = self.value.as_ref().map(|value| Number(value.revision.0));
+        let value = self.value.as_ref().map(|value| EncodedValue::encode(&value.value));
+        let lock = self.lock().map(LockSpec::from);
+        let commit = self.commit().map(CommitSpec::from);
+        serde_json::to_value(Spec { key: self.key.clone(), revision, value, lock, commit }).map_err(ObjectError::Spec)
+    }
+
+    /// From the `spec` of the object of this key.
+    pub(super) fn from_spec(expected: &Key, spec: &Json) -> Result<Self, ObjectError> {
+        // The versions first: the rest of another version may look different.
+        let Versions { key, lock, commit } = Versions::deserialize(spec).map_err(ObjectError::Spec)?;
+        if key != *expected {
+            return Err(ObjectError::OtherKey { expected: expected.clone(), found: key });
+        }
+        if let Some(AnyVersion { v: version }) = lock.into_iter().chain(commit).find(|mark| mark.v != VERSION) {
+            return Err(ObjectError::UnknownVersion { key, version });
+        }
+        let Spec { key, revision, value, lock, commit } = Spec::deserialize(spec).map_err(ObjectError::Spec)?;
+        let value = match (value, revision) {
+            (Some(value), Some(Number(revision))) => {
+                Some(Versioned { value: value.decode()?, revision: Revision(revision) })
+            }
+            (None, None) => None,
+            (Some(_), None) | (None, Some(_)) => return Err(ObjectError::Halved(key)),
+        };
+        let mark = match (lock, commit) {
+            (Some(_), Some(_)) => return Err(ObjectError::LockedAndCommitted(key)),
+            (Some(lock), None) => Some(Mark::Lock(lock.decode()?)),
+            (None, Some(commit)) => Some(Mark::Commit(commit.into())),
+            (None, None) => None,
+        };
+        Ok(Self { key, value, mark })
+    }
+}
+
+impl From<&Lock> for LockSpec {
+    fn from(Lock { txn, primary, then }: &Lock) -> Self {
+        let then = match then {
+            Then::Keep => ThenSpec::Keep,
+            Then::Put(value) => ThenSpec::Put(EncodedValue::encode(value)),
+            Then::Delete => ThenSpec::Delete,
+        };
+        Self { v: VERSION, txn: Number(txn.0), primary: primary.clone(), then }
+    }
+}
+
+impl LockSpec {
+    fn decode(self) -> Result<Lock, ObjectError> {
+        let then = match self.then {
+            ThenSpec::Keep => Then::Keep,
+            ThenSpec::Put(value) => Then::Put(value.decode()?),
+            ThenSpec::Delete => Then::Delete,
+        };
+        Ok(Lock { txn: TxnId(self.txn.0), primary: self.primary, then })
+    }
+}
+
+impl From<&Commit> for CommitSpec {
+    fn from(Commit { txn, locks }: &Commit) -> Self {
+        let locks = locks.iter().cloned().map(|(key, uid)| LockedSpec { key, uid }).collect();
+        Self { v: VERSION, txn: Number(txn.0), locks }
+    }
+}
+
+impl From<CommitSpec> for Commit {
+    fn from(CommitSpec { txn, locks, .. }: CommitSpec) -> Self {
+        Self { txn: TxnId(txn.0), locks: locks.into_iter().map(|LockedSpec { key, uid }| (key, uid)).collect() }
+    }
+}
+
+#[cfg(test)]
+mod tests;
