@@ -127,7 +127,13 @@ async fn guards(store: &impl Store) -> Result<(), Violation> {
     let missing = vec![Guard::Unchanged(key("conformance/guards/missing"), first.at)];
     let missing = run(store, missing, vec![], vec![]).await?;
     same("an absent key is not unchanged", &false, &missing.branch.succeeded)?;
-    let both = vec![Guard::Unchanged(key(k), third.at), Guard::Absent(key(k))];
+    let was_absent = |text| vec![Guard::WasAbsent(key(text))];
+    let fourth = run(store, was_absent("conformance/guards/missing"), vec![put(k, "5")], vec![]).await?;
+    same("an absent key lets a guard of earlier absence hold", &true, &fourth.branch.succeeded)?;
+    let refused = run(store, was_absent(k), vec![put(k, "6")], vec![get(k)]).await?;
+    let was = Branch { succeeded: false, responses: vec![OpResponse::Entry(Some(entry(k, "5", fourth.at)))] };
+    same("a key that existed all the time lets it fail", &was, &refused.branch)?;
+    let both = vec![Guard::Unchanged(key(k), fourth.at), Guard::Absent(key(k))];
     same("one failing guard of two is enough", &false, &run(store, both, vec![], vec![]).await?.branch.succeeded)
 }
 

@@ -37,7 +37,7 @@ pub(super) fn run(txn: &Txn, entries: &mut impl Entries, before: Revision, next:
 
 fn holds(entries: &impl Entries, guard: &Guard) -> bool {
     match guard {
-        Guard::Absent(key) => entries.revision(key).is_none(),
+        Guard::Absent(key) | Guard::WasAbsent(key) => entries.revision(key).is_none(),
         Guard::Unchanged(key, revision) => entries.revision(key) == Some(*revision),
     }
 }

@@ -22,7 +22,11 @@ fn span() -> impl Strategy<Value = KeySpan> {
 
 fn guard() -> impl Strategy<Value = Guard> {
     let revision = (1_u64..12).prop_map(|number| Revision(NonZeroU64::new(number).unwrap()));
-    prop_oneof![key().prop_map(Guard::Absent), (key(), revision).prop_map(|(key, at)| Guard::Unchanged(key, at))]
+    prop_oneof![
+        key().prop_map(Guard::Absent),
+        key().prop_map(Guard::WasAbsent),
+        (key(), revision).prop_map(|(key, at)| Guard::Unchanged(key, at)),
+    ]
 }
 
 fn op(depth: u32) -> BoxedStrategy<Op> {

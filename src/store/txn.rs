@@ -16,6 +16,10 @@ pub const MAX_BYTES: usize = 1 << 20;
 pub enum Guard {
     /// The key does not exist.
     Absent(Key),
+    /// The key did not exist at some moment during this call. A store may read it before its commit and not keep it
+    /// absent until then, so that transactions with the same guard don't wait for each other. What is written under it
+    /// must also be right if the key is created at that time.
+    WasAbsent(Key),
     /// The revision of the key's last write is this one.
     Unchanged(Key, Revision),
 }
@@ -24,7 +28,7 @@ impl Guard {
     /// Its key.
     pub(super) fn key(&self) -> &Key {
         match self {
-            Self::Absent(key) | Self::Unchanged(key, _) => key,
+            Self::Absent(key) | Self::WasAbsent(key) | Self::Unchanged(key, _) => key,
         }
     }
 }

@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use jiff::Timestamp;
 
 use super::candidate::{Availability, Candidate};
+use super::no_recovery;
 use super::reservation_state::ReservationChange;
 use super::specific_address::Takeover;
 use crate::ipam::keys;
@@ -40,7 +41,7 @@ impl Attempt {
     pub(super) fn guards(&self, own: &Guard) -> Vec<Guard> {
         let addresses = self.candidates.iter().map(|candidate| candidate.guard(&self.attachment.vrf));
         let holders = self.takeovers().map(|(_, takeover)| takeover.guard());
-        let own = [own.clone(), Guard::Absent(keys::recovery())];
+        let own = [own.clone(), no_recovery()];
         own.into_iter().chain(addresses).chain(holders).chain(self.reservation.guards.clone()).collect()
     }
 

@@ -15,7 +15,7 @@ use jiff::Timestamp;
 
 use super::candidate::cooldown_key;
 use super::reads::{Answers, OneEntry, Read, Reads};
-use super::{Decide, Step, within_rounds};
+use super::{Decide, Step, no_recovery, within_rounds};
 use crate::ipam::keys;
 use crate::ipam::lease::{self, Lease, ManualReservation, Stored};
 use crate::ipam::name::Name;
@@ -150,7 +150,7 @@ impl EditLeases {
         let leases = self.edits.iter().map(|edit| reads.entry(keys::lease(&self.vrf, edit.ip))).collect();
         self.reads = Some((recovery, leases));
         // During a recovery, an address without a lease may be that of a running pod.
-        let none = Guard::Absent(keys::recovery());
+        let none = no_recovery();
         let when = std::iter::once(none).chain(self.edits.iter().map(|edit| edit.guard(&self.vrf))).collect();
         let then = self.edits.iter().flat_map(|edit| edit.writes(&self.vrf)).collect();
         match Txn::new(when, then, reads.into_operations()) {

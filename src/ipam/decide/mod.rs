@@ -50,8 +50,9 @@ pub use self::evict::{Evict, Evicted};
 pub use self::release::{Release, Released};
 pub(super) use self::release::{is_fence_over, release_holder};
 pub use self::reservation_state::{GiveUpReason, GivenUp, StickyPolicy};
+use super::keys;
 use super::refusal::Refusal;
-use crate::store::{Outcome, Txn};
+use crate::store::{Guard, Outcome, Txn};
 
 /// A state machine that ends in a decision.
 pub trait Decide {
@@ -85,6 +86,14 @@ pub enum Step<D> {
 /// transaction still counts; only another one is refused. A transaction without an answer is no lost race: the driver
 /// limits those.
 const MAX_ROUNDS: u32 = 100;
+
+/// The guard that no recovery is in progress, of everything that assigns or reserves addresses. It need not hold at the
+/// commit: what commits after a recovery began is then like what committed just before. Its guard on the lease keeps it
+/// from an address that was written back. The node writes its attachment back only after the call, which holds the lock
+/// of its record until it ends. What writes below `recovery/` has exact guards.
+fn no_recovery() -> Guard {
+    Guard::WasAbsent(keys::recovery())
+}
 
 /// Refuses a transaction beyond [`MAX_ROUNDS`].
 pub(super) fn within_rounds<D>(rounds: u32, step: Step<D>) -> Step<D> {

@@ -12,7 +12,8 @@ use crate::store::entries::{self, Entries};
 use crate::store::txn_path::TxnPath;
 use crate::store::{Entry, Guard, Key, KeySpan, Op, Outcome, Revision, Txn, Value};
 
-/// The keys that must be read to go on along the path: the guards of a level, then what its operations name.
+/// The keys that must be read to go on along the path: the guards of a level, then what its operations name. Guards that
+/// are only read are expected to hold, and are read together with the operations.
 pub(super) fn unread(txn: &Txn, view: &View) -> BTreeSet<Key> {
     let mut unread = BTreeSet::new();
     collect_unread(txn, view, &mut unread);
@@ -20,10 +21,9 @@ pub(super) fn unread(txn: &Txn, view: &View) -> BTreeSet<Key> {
 }
 
 fn collect_unread(txn: &Txn, view: &View, unread: &mut BTreeSet<Key>) {
-    let guards = txn.when().iter().map(Guard::key).filter(|key| view.get(key).is_none());
-    let before = unread.len();
-    unread.extend(guards.cloned());
-    if unread.len() > before {
+    let guards: Vec<&Guard> = txn.when().iter().filter(|guard| view.get(guard.key()).is_none()).collect();
+    unread.extend(guards.iter().map(|guard| guard.key().clone()));
+    if guards.iter().any(|guard| must_last(guard)) {
         return;
     }
     let operations = if txn.when().iter().all(|guard| holds(view, guard)) { txn.then() } else { txn.otherwise() };
@@ -49,10 +49,19 @@ pub(super) fn presumably_absent(txn: &Txn) -> BTreeSet<Key> {
     txn.when().iter().filter_map(absent).collect()
 }
 
+/// Whether a guard must still hold at the commit.
+fn must_last(guard: &Guard) -> bool {
+    match guard {
+        Guard::Absent(_) | Guard::Unchanged(..) => true,
+        Guard::WasAbsent(_) => false,
+    }
+}
+
+/// Whether a guard holds. A key that was not read counts as absent.
 fn holds(view: &View, guard: &Guard) -> bool {
     let revision = view.value(guard.key()).map(|value| value.revision);
     match guard {
-        Guard::Absent(_) => revision.is_none(),
+        Guard::Absent(_) | Guard::WasAbsent(_) => revision.is_none(),
         Guard::Unchanged(_, expected) => revision == Some(*expected),
     }
 }
@@ -77,7 +86,7 @@ fn collect(txn: &Txn, path: &TxnPath<'_>, rules: Rules, members: &mut BTreeMap<K
     };
     // A failed guard is not locked: what the path writes depends on those that hold.
     if path.succeeded() && rules.keep(Rule::GuardsLocked) {
-        txn.when().iter().map(Guard::key).for_each(&mut depend);
+        txn.when().iter().filter(|guard| must_last(guard)).map(Guard::key).for_each(&mut depend);
     }
     for (op, inner) in path.steps() {
         match (op, inner) {

@@ -32,9 +32,7 @@ impl Touched {
     }
 
     fn add(&mut self, txn: &Txn) {
-        self.keys.extend(txn.when().iter().map(|guard| match guard {
-            Guard::Absent(key) | Guard::Unchanged(key, _) => key.clone(),
-        }));
+        self.keys.extend(txn.when().iter().map(Guard::key).cloned());
         for op in txn.then().iter().chain(txn.otherwise()) {
             match op {
                 Op::Put(key, _) | Op::Get(key) => {

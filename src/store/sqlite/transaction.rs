@@ -103,7 +103,7 @@ fn holds(connection: &Connection, guard: &Guard) -> Result<bool, SqliteFailure> 
         Ok(connection.prepare_cached(GET)?.query_row([key.as_str()], |row| row.get(2)).optional()?)
     };
     Ok(match guard {
-        Guard::Absent(key) => at(key)?.is_none(),
+        Guard::Absent(key) | Guard::WasAbsent(key) => at(key)?.is_none(),
         Guard::Unchanged(key, revision) => at(key)? == Some(number(*revision)),
     })
 }

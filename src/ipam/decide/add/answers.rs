@@ -6,7 +6,6 @@ use jiff::Timestamp;
 use super::pending::{AfterFailure, OwnEntry, Pending};
 use super::recovery::refusal;
 use super::{Add, Allocation};
-use crate::ipam::decide::Step;
 use crate::ipam::decide::attempt::Attempt;
 use crate::ipam::decide::candidate::Availability;
 use crate::ipam::decide::check::still_held;
@@ -14,6 +13,7 @@ use crate::ipam::decide::reads::{Answers, OneEntry, Read, Reads};
 use crate::ipam::decide::reservation_state::{GiveUpReason, GivenUp};
 use crate::ipam::decide::slot::{Slot, SlotReads};
 use crate::ipam::decide::specific_address::DecisionContext;
+use crate::ipam::decide::{Step, no_recovery};
 use crate::ipam::keys;
 use crate::ipam::lease::{self, Attachment, Stored};
 use crate::ipam::name::AttachmentId;
@@ -171,7 +171,7 @@ impl Add {
         let mut unchanged = vec![Guard::Unchanged(entry.key.clone(), entry.revision)];
         if !self.is_recorded(entry) {
             // The store may have lost a DEL, and others may hold these addresses by now.
-            unchanged.push(Guard::Absent(keys::recovery()));
+            unchanged.push(no_recovery());
         }
         // It is written again, because a DEL without an answer may still take effect. It would free what this ADD
         // confirms; with the new revision, it fails.

@@ -49,7 +49,7 @@ impl Dense {
 
     fn run(&self, txn: &Txn) -> Branch {
         let taken = txn.when().iter().all(|guard| match guard {
-            Guard::Absent(key) => self.get(key).is_none(),
+            Guard::Absent(key) | Guard::WasAbsent(key) => self.get(key).is_none(),
             Guard::Unchanged(..) => false,
         });
         let operations = if taken { txn.then() } else { txn.otherwise() };

@@ -1,6 +1,6 @@
 //! What must be true in each state, compared with the store in memory.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::rc::Rc;
 
 use super::actor::{ClientState, Report};
@@ -8,12 +8,13 @@ use super::api::Api;
 use super::meaning::meaning;
 use super::scenario::FIRST;
 use super::world::World;
+use crate::store::entries::Entries;
 use crate::store::kubernetes::api::Seen;
 use crate::store::kubernetes::clean::Clean;
 use crate::store::kubernetes::object::{Object, TxnId};
 use crate::store::kubernetes::rules::Rules;
 use crate::store::kubernetes::step::Step;
-use crate::store::{Entry, Key, KeySpan, MemoryMap, Outcome};
+use crate::store::{Entry, Guard, Key, KeySpan, MemoryMap, Op, Outcome, Txn};
 
 impl World {
     /// The transaction that a change of an object commits.
@@ -38,7 +39,7 @@ impl World {
             self.note_violation(sender, "has committed something");
             return;
         };
-        let txn = client.txn.clone();
+        let txn = without_guards(&client.txn, &client.was_absent);
         let outcome = Rc::make_mut(&mut self.memory).commit_at(&txn, id.revision());
         if client.committed.is_some() {
             self.note_violation(sender, "has committed twice");
@@ -77,8 +78,10 @@ impl World {
 
     /// Records what the client's transaction would return now, if it would write nothing.
     pub(super) fn note_reading(&mut self, i: usize) {
-        let Some(client) = self.actors[i].as_client() else { return };
         let mut copy = MemoryMap::clone(&self.memory);
+        let Some(client) = self.actor(i).as_client_mut() else { return };
+        let is_absent = |key: &&Key| Entries::revision(&copy, key).is_none();
+        client.was_absent.extend(read_guards(&client.txn).into_iter().filter(is_absent).cloned());
         let branch = copy.commit_at(&client.txn, FIRST).branch;
         if copy == *self.memory
             && let Some(client) = self.actor(i).as_client_mut()
@@ -118,6 +121,32 @@ impl World {
         let (meant, expected) = (meaning(&api), self.entries());
         (meant != expected).then(|| format!("a cleaner alone leaves {meant:?}, not {expected:?}"))
     }
+}
+
+/// The transaction without guards that held at some moment, and need not hold at the commit. What it does if they fail
+/// only reads, in these scenarios.
+fn without_guards(txn: &Txn, was_absent: &BTreeSet<Key>) -> Txn {
+    let must_hold = |guard: &&Guard| !matches!(guard, Guard::WasAbsent(key) if was_absent.contains(key));
+    let operation = |op: &Op| match op {
+        Op::Txn(inner) => Op::Txn(Box::new(without_guards(inner, was_absent))),
+        op => op.clone(),
+    };
+    let operations = |operations: &[Op]| operations.iter().map(operation).collect();
+    let when = txn.when().iter().filter(must_hold).cloned().collect();
+    Txn::new(when, operations(txn.then()), operations(txn.otherwise())).unwrap()
+}
+
+/// The keys that guards only read.
+fn read_guards(txn: &Txn) -> Vec<&Key> {
+    let own = txn.when().iter().filter_map(|guard| match guard {
+        Guard::WasAbsent(key) => Some(key),
+        Guard::Absent(_) | Guard::Unchanged(..) => None,
+    });
+    let inner = txn.then().iter().chain(txn.otherwise()).flat_map(|op| match op {
+        Op::Txn(inner) => read_guards(inner),
+        _ => Vec::new(),
+    });
+    own.chain(inner).collect()
 }
 
 /// Cleans one object.

@@ -134,17 +134,24 @@ pub(super) fn add(name: &'static str, attachment: &str) -> Client {
     client(name, vec![absent(attachment), absent("L")], then, vec![])
 }
 
+/// An ADD of an attachment takes the lease L, unless a recovery S is in progress. It reads what refused it.
+pub(super) fn add_unless(name: &'static str, attachment: &str) -> Client {
+    let when = vec![absent(attachment), Guard::WasAbsent(key("S")), absent("L")];
+    let otherwise = vec![Op::Get(key("S")), Op::Get(key("L"))];
+    client(name, when, vec![put(attachment, name), put("L", name)], otherwise)
+}
+
 /// An ADD of an attachment takes the lease L or else R, as an ADD with two candidates does, and writes a definition N if
-/// that is absent.
+/// that is absent. It does so unless a recovery S is in progress.
 pub(super) fn add_either(name: &'static str, attachment: &str) -> Client {
     let definition = || {
         let txn = Txn::new(vec![absent("N")], vec![put("N", "definition")], vec![]).unwrap();
         Op::Txn(Box::new(txn))
     };
     let take = |lease: &str| vec![put(attachment, name), put(lease, name), definition()];
-    let second = vec![absent(attachment), absent("R")];
-    let second = Txn::new(second, take("R"), vec![Op::Get(key("L")), Op::Get(key("R"))]).unwrap();
-    client(name, vec![absent(attachment), absent("L")], take("L"), vec![Op::Txn(Box::new(second))])
+    let guards = |lease: &str| vec![absent(attachment), Guard::WasAbsent(key("S")), absent(lease)];
+    let second = Txn::new(guards("R"), take("R"), vec![Op::Get(key("L")), Op::Get(key("R"))]).unwrap();
+    client(name, guards("L"), take("L"), vec![Op::Txn(Box::new(second))])
 }
 
 /// A DEL of attachment A1 and its lease, which rests or is deleted.

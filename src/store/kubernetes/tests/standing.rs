@@ -51,6 +51,20 @@ fn pairs() -> Vec<(&'static str, Scenario)> {
     ]
 }
 
+/// ADDs beside a recovery S that begins, or begins and ends.
+fn recoveries() -> Vec<(&'static str, Scenario)> {
+    let scenario = |clients: &[Client]| Scenario::new(clients.to_vec());
+    let begins = || write("B", &["S"]);
+    vec![
+        ("an ADD during a recovery", scenario(&[add_unless("T1", "A1"), read("reader", &["L", "S"])]).with(&["S"])),
+        ("an ADD and the begin of a recovery", scenario(&[add_unless("T1", "A1"), begins()])),
+        ("an ADD and the begin of one with another key", scenario(&[add_unless("T1", "A1"), write("B", &["L", "S"])])),
+        ("an ADD and the end of a recovery", scenario(&[add_unless("T1", "A1"), delete("E", "S")]).with(&["S"])),
+        ("an ADD and a whole recovery", scenario(&[add_unless("T1", "A1"), begins(), delete("E", "S").after(1)])),
+        ("two ADDs and the begin of a recovery", scenario(&[add_unless("T1", "A1"), add_unless("T2", "A2"), begins()])),
+    ]
+}
+
 /// Transactions with alternatives, which a second attempt takes.
 fn alternatives() -> Vec<(&'static str, Scenario)> {
     let scenario = |clients: &[Client]| Scenario::new(clients.to_vec()).attempts(2);
@@ -117,6 +131,11 @@ fn two_transactions_have_the_outcomes_that_they_have_in_memory_whatever_is_lost(
 }
 
 #[test]
+fn a_guard_that_is_only_read_held_at_some_moment() {
+    expect_right(&recoveries(), &[NO, Faults { crashes: 1, ..NO }, Faults { doubled: 1, ..NO }]);
+}
+
+#[test]
 fn a_cleaner_beside_them_changes_nothing() {
     let cleaned: Vec<_> = pairs().into_iter().map(|(what, scenario)| (what, scenario.looks(1))).collect();
     expect_right(&cleaned, &[Faults { crashes: 1, ..NO }, Faults { doubled: 1, ..NO }]);
@@ -145,6 +164,7 @@ fn the_same_holds_deeper() {
     expect_right(&attempts(pairs(), 2), &[all, doubled]);
     expect_right(&attempts(take_overs(), 2), &[all, doubled]);
     expect_right(&alternatives(), &[late, answers]);
+    expect_right(&attempts(recoveries(), 2), &[late, answers]);
     expect_right(&triples(), &[late, answers]);
     expect_right(&with_reader(), &[late, answers]);
     expect_right(&chains(), &[Faults { crashes: 1, ..NO }]);

@@ -67,7 +67,7 @@ impl Print {
     fn txn(&mut self, txn: &Txn) {
         for guard in txn.when() {
             match guard {
-                Guard::Absent(key) => (0, key).hash(&mut self.hasher),
+                Guard::Absent(key) | Guard::WasAbsent(key) => (0, key).hash(&mut self.hasher),
                 Guard::Unchanged(key, revision) => {
                     (1, key).hash(&mut self.hasher);
                     self.revision(*revision);
