@@ -28,7 +28,7 @@ pub(super) struct ControllerMetrics {
     /// Addresses that were freed, by the kind of leak.
     freed: BTreeMap<&'static str, u64>,
     /// Leak candidates that are not freed, and when each was first seen.
-    candidates: BTreeMap<(Target, Revision), Instant>,
+    candidates: BTreeMap<Target, (Revision, Instant)>,
     oldest: Duration,
     /// Refusals that nodes reported in events, by the label of the error.
     refused: BTreeMap<String, u64>,
@@ -54,8 +54,14 @@ impl ControllerMetrics {
             *self.freed.entry(leak).or_default() += 1;
         }
         let known = std::mem::take(&mut self.candidates);
-        let since = |candidate: &_| known.get(candidate).copied().unwrap_or(now);
-        self.candidates = pass.candidates.into_iter().map(|candidate| (candidate.clone(), since(&candidate))).collect();
+        let since = |target: &Target, revision: Revision| {
+            known.get(target).filter(|(known, _)| *known == revision).map_or(now, |(_, since)| *since)
+        };
+        let seen = |(target, revision)| {
+            let since = since(&target, revision);
+            (target, (revision, since))
+        };
+        self.candidates = pass.candidates.into_iter().map(seen).collect();
         self.usage = pass.usage.or(self.usage.take());
         self.recovery = pass.recovery;
     }
@@ -85,7 +91,7 @@ impl ControllerMetrics {
 
     /// The metrics at this time.
     pub(super) fn at(&self, now: Instant, leads: bool) -> Self {
-        let first = self.candidates.values().min();
+        let first = self.candidates.values().map(|(_, since)| since).min();
         let oldest = first.map(|since| now.saturating_duration_since(*since)).unwrap_or_default();
         Self { leads, oldest, ..self.clone() }
     }

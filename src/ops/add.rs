@@ -21,7 +21,7 @@ use crate::ipam::lease::PodRef;
 use crate::ipam::name::AttachmentId;
 use crate::ipam::recovery::Recorded;
 use crate::ipam::request::{AddressPool, AddressRequest, RequestedAddresses, Selection};
-use crate::record::{Lock, Netns, ReadResult, Record, RecordState};
+use crate::record::{Lock, Netns, ReadResult, Record, RecordState, SeenRevisions};
 use crate::telemetry::Phase;
 
 /// The result of an ADD.
@@ -66,7 +66,7 @@ pub(super) fn add(
     let Earlier { record: earlier, in_doubt } = earlier;
     let seen = call.node.records.seen_revisions(&store)?;
     let addresses = earlier.as_ref().map(Record::held_addresses).unwrap_or_default();
-    machine = machine.with_records(Recorded { newest: seen.newest(), addresses });
+    machine = machine.with_records(Recorded { newest: seen.as_ref().and_then(SeenRevisions::newest), addresses });
     if in_doubt {
         machine = machine.after_add_in_doubt();
     }
@@ -108,7 +108,8 @@ pub(super) fn add(
             // The addresses are held. A record that still says "asked" only costs the DEL one more request.
             let record = record.holding(allocation.written());
             let relinked = sandbox.map_or(Ok(()), |_| call.node.records.relink_sandbox(&lock, &record.pod));
-            let written = seen.note(allocation.revision).and(call.node.records.write(&lock, &record)).and(relinked);
+            let noted = seen.map_or(Ok(()), |seen| seen.note(allocation.revision));
+            let written = noted.and(call.node.records.write(&lock, &record)).and(relinked);
             if let Err(error) = written {
                 tracing::warn!(error = %chain(&error), "the node's record could not be completed");
             }

@@ -48,7 +48,7 @@ pub(super) fn look_for_signs(
     store: &StoreConfig,
     deadline: Deadline,
 ) -> Result<Option<Sign>, Error> {
-    let newest = node.records.seen_revisions(store)?.newest();
+    let newest = node.records.seen_revisions(store)?.and_then(|seen| seen.newest());
     let (at, _) = node.open(store)?.decide(&mut Survey, deadline)?;
     let mut sign = Sign::behind(at, newest, false);
     for id in node.records.all()? {
@@ -156,7 +156,9 @@ pub(super) fn take_part(
     }
     // Revisions from before the loss would be a sign of another one.
     let (at, _) = survey(node, store, deadline)?;
-    node.records.seen_revisions(store)?.reset(Some(at))?;
+    if let Some(mut seen) = node.records.seen_revisions(store)? {
+        seen.reset(Some(at))?;
+    }
     node.open(store)?.decide(&mut UpdateRecovery::node_done(name, current), deadline)?;
     end_if_all_are_done(node, store, deadline, &mut part)?;
     Ok(Some(part))
@@ -233,7 +235,7 @@ fn look(
     store: &StoreConfig,
     deadline: Deadline,
 ) -> Result<EntryState, Error> {
-    Ok(node.open(store)?.decide(&mut Examine::new(id.clone(), written), deadline)?.1)
+    Ok(node.open(store)?.decide(&mut Examine::new(store.revision_order(), id.clone(), written), deadline)?.1)
 }
 
 /// Whether the container that used the attachment's addresses is certainly gone.
@@ -258,7 +260,7 @@ fn write_back(
     }
     let mut lost = Vec::new();
     loop {
-        let mut machine = WriteBack::new(id.clone(), written.clone()).without(lost.clone());
+        let mut machine = WriteBack::new(store.revision_order(), id.clone(), written.clone()).without(lost.clone());
         match node.open(store)?.decide(&mut machine, deadline)? {
             WrittenBack::NothingLost(_) => return Ok(false),
             WrittenBack::Back(written) => {

@@ -95,8 +95,8 @@ fn note_deletion(node: &Node<'_>, lock: &Lock, record: &Record) {
 fn release(node: &mut Node<'_>, task: &ReleaseTask, deadline: Deadline) -> Result<Released, Error> {
     let ReleaseTask { record, .. } = task;
     // Without the revision, the release may not notice a restored store.
-    let newest = node.records.seen_revisions(&record.store).ok().and_then(|seen| seen.newest());
-    let mut machine = task.machine().after_revision(newest);
+    let newest = node.records.seen_revisions(&record.store).ok().flatten().and_then(|seen| seen.newest());
+    let mut machine = task.machine().after_revision(record.store.revision_order(), newest);
     let session = node.open(&record.store)?;
     let released = session.decide(&mut machine, deadline)?;
     if let Some(clear) = &released.clear

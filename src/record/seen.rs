@@ -1,5 +1,5 @@
 //! The highest revisions at which a store has assigned addresses to this node. A store that was restored from a backup
-//! falls behind them.
+//! falls behind them. If its revisions have no order, it has none of this.
 //!
 //! Each store has one file of fixed size in the node's folder, `seen-<digest of the store's place>`. A revision is
 //! written to the slot at its remainder. So one write in place is enough, and concurrent calls don't overwrite each
@@ -15,7 +15,7 @@ use std::path::PathBuf;
 use super::file::with_folder;
 use super::{Action, ReadResult, RecordError, Records};
 use crate::ipam::seed::fnv1a_128;
-use crate::store::{Revision, StoreConfig};
+use crate::store::{Revision, RevisionOrder, StoreConfig};
 
 /// More than the ADDs of one node that commit at once.
 const SLOTS: u64 = 32;
@@ -32,8 +32,15 @@ pub struct SeenRevisions {
 }
 
 impl Records {
-    /// Reads the revisions of a store. If none were noted, uses those of the records.
-    pub fn seen_revisions(&self, store: &StoreConfig) -> Result<SeenRevisions, RecordError> {
+    /// Reads the revisions of a store. If none were noted, uses those of the records. `None` if they have no order.
+    pub fn seen_revisions(&self, store: &StoreConfig) -> Result<Option<SeenRevisions>, RecordError> {
+        match store.revision_order() {
+            RevisionOrder::Counted => self.read_seen(store).map(Some),
+            RevisionOrder::Unordered => Ok(None),
+        }
+    }
+
+    fn read_seen(&self, store: &StoreConfig) -> Result<SeenRevisions, RecordError> {
         let path = self.seen_path(store);
         let open = || OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(&path);
         let file = with_folder(&path, open).map_err(RecordError::io(Action::Read, &path))?;
@@ -45,8 +52,12 @@ impl Records {
         Ok(seen)
     }
 
-    /// The highest revision of a store that this node has seen. Creates no file.
+    /// The highest revision of a store that this node has seen; `None` also if its revisions have no order. Creates no
+    /// file.
     pub fn newest_seen(&self, store: &StoreConfig) -> Result<Option<Revision>, RecordError> {
+        if store.revision_order() == RevisionOrder::Unordered {
+            return Ok(None);
+        }
         let path = self.seen_path(store);
         let slots = match File::open(&path).and_then(|file| read_slots(&file)) {
             Err(error) if error.kind() == ErrorKind::NotFound => None,
@@ -66,7 +77,7 @@ impl Records {
             Ok(ReadResult::Record(record)) if record.runs_on(store) => record.held.map(|held| held.revision),
             _ => None,
         };
-        Ok(self.all()?.into_iter().filter_map(revision).max())
+        Ok(self.all()?.into_iter().filter_map(revision).max_by_key(|revision: &Revision| revision.0))
     }
 }
 

@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    EtcdStore, Key, KeyHistory, KeySpan, MemoryStore, Outcome, Position, SqliteStore, Store, StoreError, Txn, Watch,
+    EtcdStore, Key, KeyHistory, KeySpan, MemoryStore, Outcome, Position, RevisionOrder, SqliteStore, Store, StoreError,
+    Txn, Watch,
 };
 use crate::deadline::Deadline;
 
@@ -93,6 +94,13 @@ impl StoreConfig {
                 urls.sort_unstable();
                 format!("etcd {} {}", urls.join(","), config.prefix)
             }
+        }
+    }
+
+    /// What the numbers of its revisions mean.
+    pub fn revision_order(&self) -> RevisionOrder {
+        match self {
+            Self::Embedded { .. } | Self::Etcd(_) => RevisionOrder::Counted,
         }
     }
 

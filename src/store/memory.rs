@@ -50,7 +50,7 @@ impl MemoryMap {
 
     /// Runs a transaction that writes at a given revision, as on a store whose revisions are no counters.
     #[cfg(test)]
-    pub(super) fn commit_at(&mut self, txn: &Txn, at: Revision) -> Outcome {
+    pub(crate) fn commit_at(&mut self, txn: &Txn, at: Revision) -> Outcome {
         entries::run(txn, self, at, at)
     }
 

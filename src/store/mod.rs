@@ -25,6 +25,7 @@ mod memory;
 #[cfg(test)]
 mod model;
 mod overlay;
+mod revision;
 mod sqlite;
 mod txn;
 mod txn_path;
@@ -33,7 +34,6 @@ mod watch;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::future::Future;
-use std::num::NonZeroU64;
 use std::ops::Bound;
 
 use serde::{Deserialize, Serialize};
@@ -44,23 +44,12 @@ pub use self::etcd::{EtcdInspector, EtcdStore, KeyPermission, MemberStatus, Righ
 pub use self::history::{Change, HistoryEnd, KeyHistory};
 pub use self::memory::{MemoryMap, MemoryStore};
 pub use self::overlay::Overlay;
+pub use self::revision::{Revision, RevisionOrder};
 pub use self::sqlite::{Integrity, SqliteReport, SqliteStore, inspect_sqlite};
 pub use self::txn::{Guard, MAX_BYTES, MAX_OPERATIONS, Op, Txn, TxnError};
 pub use self::watch::{Before, KeyChange, Position, Update, Watch};
 use crate::cause::Cause;
 use crate::deadline::Deadline;
-
-/// The revision of a key's last write, or of the whole map.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct Revision(pub NonZeroU64);
-
-impl Revision {
-    /// The next one of a map that counts its revisions.
-    fn next(self) -> Self {
-        Self(self.0.saturating_add(1))
-    }
-}
 
 /// A key, without the backend's prefix.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

@@ -24,9 +24,9 @@ use crate::ipam::lease::{
     self, Attachment, Lease, OnRelease, Rest, RestEntry, Stored, UnreadableValue, VERSION, Written, is_ahead,
 };
 use crate::ipam::name::{AttachmentId, Name};
-use crate::ipam::recovery::{EntryState, Examine, Sign};
+use crate::ipam::recovery::{EntryState, Examine, Sign, is_explained};
 use crate::ipam::refusal::NotHeldReason;
-use crate::store::{Entry, Guard, Op, OpResponse, Outcome, Revision, Txn, TxnError};
+use crate::store::{Entry, Guard, Op, OpResponse, Outcome, Revision, RevisionOrder, Txn, TxnError};
 
 /// How many cooldown entries a release reads. If there are so many, and most of them are over, those are removed.
 const COOLDOWN_BATCH: u32 = 32;
@@ -65,6 +65,7 @@ pub struct Release {
     /// Whether an ADD of this attachment may still take effect.
     fence: bool,
     written: Option<Written>,
+    order: RevisionOrder,
     newest: Option<Revision>,
     sign: Option<Sign>,
     pending: Pending,
@@ -88,15 +89,18 @@ impl Release {
     /// Releases an attachment. `written` is what the node's record says of its ADD. With `fence`, the outcome of that
     /// ADD or an earlier one since the last DEL is unknown. A fence, if one is written, names the vrf.
     pub fn new(id: AttachmentId, vrf: Name, written: Option<Written>, fence: bool) -> Self {
-        Self { id, vrf, fence, written, newest: None, sign: None, pending: Pending::Nothing, rounds: 0 }
+        // What holds without an order holds on every store.
+        let (order, newest) = (RevisionOrder::Unordered, None);
+        Self { id, vrf, fence, written, order, newest, sign: None, pending: Pending::Nothing, rounds: 0 }
     }
 }
 
 impl Release {
-    /// The same, on a node that has seen this revision. A store that is behind it has lost writes.
+    /// The same, on a store whose revisions are ordered like this, by a node that has seen this one. A store that is
+    /// behind it has lost writes.
     #[must_use]
-    pub fn after_revision(self, newest: Option<Revision>) -> Self {
-        Self { newest, ..self }
+    pub fn after_revision(self, order: RevisionOrder, newest: Option<Revision>) -> Self {
+        Self { order, newest, ..self }
     }
 }
 
@@ -164,15 +168,14 @@ impl Release {
         }
     }
 
-    /// Whether the entry is missing, or older than the node's record of it.
+    /// Whether the store may have lost what the node's record has.
     fn contradicts_record(&self, entry: Option<&Entry>) -> bool {
-        let Some(written) = &self.written else { return false };
-        entry.is_none_or(|entry| entry.revision < written.revision)
+        self.written.as_ref().is_some_and(|written| !is_explained(self.order, &self.id, written, entry))
     }
 
     fn examine(&mut self, now: Timestamp) -> Result<Step<Released>, TxnError> {
         let Some(written) = self.written.take() else { return self.read_entry() };
-        let mut examine = Box::new(Examine::new(self.id.clone(), written));
+        let mut examine = Box::new(Examine::new(self.order, self.id.clone(), written));
         let step = examine.start(now);
         self.pending = Pending::Examine(examine);
         Ok(match step {

@@ -118,7 +118,7 @@ impl Holding {
             *pod = named;
         }
         self.sources.extend(other.sources);
-        self.sources.sort();
+        self.sources.sort_by(|one, other| one.sort_key().cmp(&other.sort_key()));
         self.sources.dedup();
     }
 }

@@ -18,7 +18,7 @@ mod merge;
 mod tests;
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 
@@ -135,7 +135,7 @@ impl HoldingEnd {
 }
 
 /// Where a holding is known from.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Source {
     /// The current lease.
     Lease,
@@ -145,6 +145,18 @@ pub enum Source {
     Attachment(AttachmentId),
     /// A file of the log.
     Log(PathBuf),
+}
+
+impl Source {
+    /// The kinds in the order of their declaration. A store that keeps earlier revisions counts them.
+    fn sort_key(&self) -> (u8, u64, Option<&AttachmentId>, Option<&Path>) {
+        match self {
+            Self::Lease => (0, 0, None, None),
+            Self::Revision(Revision(number)) => (1, number.get(), None, None),
+            Self::Attachment(id) => (2, 0, Some(id), None),
+            Self::Log(file) => (3, 0, None, Some(file)),
+        }
+    }
 }
 
 impl fmt::Display for Source {

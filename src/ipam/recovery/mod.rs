@@ -26,6 +26,7 @@ use std::net::IpAddr;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+pub(super) use self::sign::is_explained;
 pub use self::sign::{EntryState, Sign};
 pub(super) use self::steps::read;
 pub use self::steps::{Begin, Begun, Survey, UpdateRecovery};

@@ -1,5 +1,7 @@
 //! Signs: what shows that a store has lost writes, and what does not.
 //!
+//! If the store counts its revisions:
+//!
 //! | the attachment's entry | its leases | result |
 //! |---|---|---|
 //! | of a lower revision than the record | | a sign |
@@ -9,13 +11,25 @@
 //! | of a higher one, without some address, which is not in `lost` | | a sign: an old entry that was written again since |
 //! | absent | one is in cooldown or reserved, after this attachment held it | released: a DEL died before it removed its record |
 //! | absent | anything else | a sign |
+//!
+//! If its revisions have no order, an entry of another revision than the record's may be an older or a newer one. Then
+//! its content decides:
+//!
+//! | the attachment's entry | its leases | result |
+//! |---|---|---|
+//! | of the record's revision | | in place |
+//! | with all addresses | | changed: written again since, by a repeated ADD or a sweep |
+//! | of the recorded ADD, without some address, which is in `lost` | | changed: a take-over, a release, a sweep |
+//! | without some address, and anything else | | a sign |
+//! | only a fence, or absent | one is in cooldown or reserved, after this attachment held it | released: a DEL died before it removed its record |
+//! | only a fence, or absent | anything else | a sign: the fence may be the restored one |
 
 use std::fmt;
 use std::net::IpAddr;
 
 use crate::ipam::lease::{Attachment, Holder, Lease, Stored, UnreadableValue, Written};
 use crate::ipam::name::AttachmentId;
-use crate::store::{Entry, Revision};
+use crate::store::{Entry, Revision, RevisionOrder};
 
 /// Something that only a lost write explains.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -68,11 +82,13 @@ impl fmt::Display for Sign {
 }
 
 impl Sign {
-    /// A sign if the store answers at revision `at`, although the node has seen `seen`.
+    /// A sign if the store answers at revision `at`, although the node has seen `seen`. A node notes what it sees only
+    /// if the store counts its revisions.
     pub fn behind(at: Revision, seen: Option<Revision>, wrote: bool) -> Option<Self> {
         let seen = seen?;
+        let order = RevisionOrder::Counted;
         // A write raises the revision, so its answer must be higher.
-        let is_behind = if wrote { at <= seen } else { at < seen };
+        let is_behind = if wrote { !order.is_older(seen, at) } else { order.is_older(at, seen) };
         is_behind.then_some(Self::Behind { at, seen })
     }
 }
@@ -82,7 +98,7 @@ impl Sign {
 pub enum EntryState {
     /// It has all addresses of its record.
     InPlace,
-    /// It lost addresses to somebody who left a trace. This is what remains.
+    /// It was written again since. If it lost addresses, then to somebody who left a trace. This is what it has.
     Changed(Box<Written>),
     /// It was released.
     Released,
@@ -94,52 +110,74 @@ pub enum EntryState {
 
 /// Compares a record with the attachment's entry and the leases of its addresses.
 pub fn entry_state(
+    order: RevisionOrder,
     id: &AttachmentId,
     written: &Written,
     entry: Option<&Entry>,
     leases: &[(IpAddr, Option<Entry>)],
 ) -> EntryState {
-    let Some(entry) = entry else {
-        let released = leases.iter().filter_map(|(_, lease)| lease.as_ref());
-        return match released.into_iter().any(|lease| is_release_of(id, lease, written)) {
-            true => EntryState::Released,
-            false => EntryState::Lost(Sign::Missing { attachment: Box::new(id.clone()) }),
-        };
+    let released_or = |sign: Sign| {
+        let mut left = leases.iter().filter_map(|(_, lease)| lease.as_ref());
+        if left.any(|lease| is_release_of(order, id, lease, written)) {
+            EntryState::Released
+        } else {
+            EntryState::Lost(sign)
+        }
     };
-    if entry.revision < written.revision {
+    let Some(entry) = entry else { return released_or(Sign::Missing { attachment: Box::new(id.clone()) }) };
+    if order.is_older(entry.revision, written.revision) {
         let (at, seen) = (entry.revision, written.revision);
         return EntryState::Lost(Sign::Older { attachment: Box::new(id.clone()), at, seen });
     }
-    match Stored::<Attachment>::read(&entry.value) {
-        Stored::Known(attachment) => {
-            let has = |ip: IpAddr| attachment.addresses.iter().any(|assigned| assigned.address.addr() == ip);
-            let missing = written.attachment.addresses.iter().map(|assigned| assigned.address.addr());
-            let missing: Vec<IpAddr> = missing.filter(|ip| !has(*ip)).collect();
-            if missing.is_empty() {
-                return EntryState::InPlace;
-            }
-            if attachment.is_only_closed() {
-                return EntryState::Released;
-            }
-            if let Some(ip) = missing.into_iter().find(|ip| !attachment.lost.contains(ip)) {
-                return EntryState::Lost(Sign::Lacking { attachment: Box::new(id.clone()), ip });
-            }
-            let leases = leases.iter().filter_map(|(ip, lease)| {
-                let lease = Stored::<Lease>::read(&lease.as_ref()?.value).known()?;
-                lease.is_held_by(id).then_some((*ip, lease))
-            });
-            let leases = leases.collect();
-            EntryState::Changed(Box::new(Written { revision: entry.revision, attachment, leases }))
+    let attachment = match Stored::<Attachment>::read(&entry.value) {
+        Stored::Known(attachment) => attachment,
+        Stored::Unreadable(why) => return EntryState::Unreadable(why),
+    };
+    let may_be_older = order == RevisionOrder::Unordered && entry.revision != written.revision;
+    let has = |ip: IpAddr| attachment.addresses.iter().any(|assigned| assigned.address.addr() == ip);
+    let missing = written.attachment.addresses.iter().map(|assigned| assigned.address.addr());
+    let missing: Vec<IpAddr> = missing.filter(|ip| !has(*ip)).collect();
+    if let Some(ip) = missing.first().copied() {
+        let lacking = |ip| Sign::Lacking { attachment: Box::new(id.clone()), ip };
+        if attachment.is_only_closed() {
+            return if may_be_older { released_or(lacking(ip)) } else { EntryState::Released };
         }
-        Stored::Unreadable(why) => EntryState::Unreadable(why),
+        // An earlier ADD of the same container may have lost the same address.
+        let names = |ip: &IpAddr| attachment.lost.contains(ip) && (!may_be_older || is_of_add(&attachment, written));
+        if let Some(ip) = missing.into_iter().find(|ip| !names(ip)) {
+            return EntryState::Lost(lacking(ip));
+        }
+    } else if !may_be_older {
+        return EntryState::InPlace;
     }
+    let leases = leases.iter().filter_map(|(ip, lease)| {
+        let lease = Stored::<Lease>::read(&lease.as_ref()?.value).known()?;
+        lease.is_held_by(id).then_some((*ip, lease))
+    });
+    let leases = leases.collect();
+    EntryState::Changed(Box::new(Written { revision: entry.revision, attachment, leases }))
+}
+
+/// Whether the entry alone shows what became of the attachment. If not, its leases have to be read as well.
+pub fn is_explained(order: RevisionOrder, id: &AttachmentId, written: &Written, entry: Option<&Entry>) -> bool {
+    !matches!(entry_state(order, id, written, entry, &[]), EntryState::Lost(_))
+}
+
+/// Whether an entry is of the ADD of the record, and not of another one of the same container.
+fn is_of_add(attachment: &Attachment, written: &Written) -> bool {
+    let began = |attachment: &Attachment| attachment.holder.as_ref().map(|holder| holder.began.clone());
+    began(attachment) == began(&written.attachment)
 }
 
 /// Whether a lease was left by a release of this attachment after the recorded write. A release by a later ADD of the
 /// same attachment does not count, because the record is of the one before.
-fn is_release_of(id: &AttachmentId, lease: &Entry, written: &Written) -> bool {
+fn is_release_of(order: RevisionOrder, id: &AttachmentId, lease: &Entry, written: &Written) -> bool {
     let Stored::Known(known) = Stored::<Lease>::read(&lease.value) else { return false };
     let began = written.attachment.holder.as_ref().map(|holder| &holder.began);
     let is_last = |holder: &Holder| holder.id == *id && began == Some(&holder.began);
-    lease.revision > written.revision && !known.is_held() && known.holders.iter().any(is_last)
+    let is_later = match order {
+        RevisionOrder::Counted => order.is_older(written.revision, lease.revision),
+        RevisionOrder::Unordered => lease.revision != written.revision,
+    };
+    is_later && !known.is_held() && known.holders.iter().any(is_last)
 }

@@ -23,7 +23,7 @@ use crate::ipam::keys;
 use crate::ipam::lease::{self, Attachment, Holder, Lease, Stored, Written};
 use crate::ipam::name::{AttachmentId, Name};
 use crate::ipam::refusal::Refusal;
-use crate::store::{Entry, Guard, Key, Op, OpResponse, Outcome, Revision, Txn, TxnError};
+use crate::store::{Entry, Guard, Key, Op, OpResponse, Outcome, Revision, RevisionOrder, Txn, TxnError};
 
 /// The entries of an attachment in the store.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -54,14 +54,15 @@ fn addresses(written: &Written) -> impl Iterator<Item = IpAddr> {
 /// Compares an attachment with its record.
 #[derive(Clone, Debug)]
 pub struct Examine {
+    order: RevisionOrder,
     id: AttachmentId,
     written: Written,
 }
 
 impl Examine {
-    /// Compares the attachment of this record.
-    pub fn new(id: AttachmentId, written: Written) -> Self {
-        Self { id, written }
+    /// Compares the attachment of this record, on a store whose revisions are ordered like this.
+    pub fn new(order: RevisionOrder, id: AttachmentId, written: Written) -> Self {
+        Self { order, id, written }
     }
 
     fn step(&self) -> Step<(Revision, EntryState)> {
@@ -79,7 +80,7 @@ impl Decide for Examine {
 
     fn next(&mut self, outcome: &Outcome, _now: Timestamp) -> Step<Self::Decision> {
         let Found { entry, leases, .. } = found(&self.written, Vec::new(), &outcome.branch.responses);
-        Step::Done((outcome.at, entry_state(&self.id, &self.written, entry.as_ref(), &leases)))
+        Step::Done((outcome.at, entry_state(self.order, &self.id, &self.written, entry.as_ref(), &leases)))
     }
 
     fn unanswered(&mut self, _now: Timestamp) -> Step<Self::Decision> {
@@ -112,6 +113,7 @@ pub enum WrittenBack {
 /// The state machine that writes back one attachment.
 #[derive(Clone, Debug)]
 pub struct WriteBack {
+    order: RevisionOrder,
     id: AttachmentId,
     written: Written,
     /// Addresses that are left to other holders.
@@ -131,9 +133,9 @@ enum Pending {
 }
 
 impl WriteBack {
-    /// Writes back what this record has.
-    pub fn new(id: AttachmentId, written: Written) -> Self {
-        Self { id, written, without: Vec::new(), pending: Pending::Entries, rounds: 0 }
+    /// Writes back what this record has, on a store whose revisions are ordered like this.
+    pub fn new(order: RevisionOrder, id: AttachmentId, written: Written) -> Self {
+        Self { order, id, written, without: Vec::new(), pending: Pending::Entries, rounds: 0 }
     }
 
     /// The same without these addresses, which are left to other holders.
@@ -152,7 +154,7 @@ impl WriteBack {
     }
 
     fn on_entries(&mut self, found: Found, now: Timestamp) -> Result<Step<WrittenBack>, Refusal> {
-        let entry_state = entry_state(&self.id, &self.written, found.entry.as_ref(), &found.leases);
+        let entry_state = entry_state(self.order, &self.id, &self.written, found.entry.as_ref(), &found.leases);
         if !matches!(entry_state, EntryState::Lost(_)) {
             return Ok(Step::Done(WrittenBack::NothingLost(entry_state)));
         }

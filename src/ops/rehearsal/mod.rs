@@ -178,7 +178,8 @@ impl<'a> Rehearsal<'a> {
         if record.store != self.store {
             return Ok(());
         }
-        let mut machine = ReleaseTask::from_record(record).machine().after_revision(self.newest_seen()?);
+        let order = self.store.revision_order();
+        let mut machine = ReleaseTask::from_record(record).machine().after_revision(order, self.newest_seen()?);
         self.session.decide(&mut machine, Deadline::after(self.timeout)).map(drop)
     }
 }

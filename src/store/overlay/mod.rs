@@ -70,10 +70,10 @@ impl<S: Store> Overlay<S> {
 impl Changes {
     /// Runs a transaction.
     fn run(&mut self, txn: &Txn, known: &Known) -> Outcome {
-        let before = self.newest.map_or(known.at, |newest| newest.max(known.at));
+        let before = self.newest.map_or(known.at, |newest| Revision(newest.0.max(known.at.0)));
         let outcome = entries::run(txn, &mut View::new(known, &mut self.entries), before, before.next());
         self.newest = Some(outcome.at);
-        self.commits += u64::from(outcome.at > before);
+        self.commits += u64::from(outcome.at != before);
         outcome
     }
 }

@@ -160,7 +160,7 @@ fn what_others_write_to_the_base_meanwhile_is_seen_except_under_the_overlay_s_ow
     ];
     assert_eq!(outcome.branch.responses, [OpResponse::Entries(entries), OpResponse::Count(2)]);
     // Revisions of the overlay stay above those of the base.
-    assert!(run(&overlay, vec![put("d")]).at > other);
+    assert!(run(&overlay, vec![put("d")]).at.0 > other.0);
 }
 
 #[test]

@@ -103,10 +103,10 @@ impl Snapshot {
         let began = Instant::now();
         let (revision, changes) = in_transaction(&self.connection, || {
             let revision = current_revision(&self.connection)?;
-            Ok((revision, if revision > self.revision { self.differences(revision)? } else { Vec::new() }))
+            Ok((revision, if revision.0 > self.revision.0 { self.differences(revision)? } else { Vec::new() }))
         })?;
         let took = began.elapsed();
-        if revision < self.revision {
+        if revision.0 < self.revision.0 {
             return Ok(Look::Replaced);
         }
         if changes.len() < LIMIT as usize {

@@ -111,7 +111,7 @@ fn a_revision_never_comes_again_after_a_delete_and_a_restart() {
     let written = commit(&put("k/1"));
     let deleted = commit(&Txn::new(vec![], vec![Op::Delete(Key::new("k/1"))], vec![]).unwrap());
     let anew = commit(&put("k/1"));
-    assert!(written < deleted && deleted < anew);
+    assert!(written.0 < deleted.0 && deleted.0 < anew.0);
 }
 
 #[test]

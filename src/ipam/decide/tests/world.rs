@@ -1,8 +1,10 @@
 //! A store in memory, a clock, and the calls that a node makes.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::net::IpAddr;
+use std::num::NonZeroU64;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use jiff::Timestamp;
 
@@ -22,7 +24,7 @@ use crate::ipam::refusal::Refusal;
 use crate::ipam::request::{Annotations, Inputs, RequestSource, RequestedAddresses, resolve};
 use crate::ipam::reservation::OwnerError;
 use crate::ipam::takeover::{GoneReason, InUseReason, PendingCheck, Probe, ProbeResult};
-use crate::store::{Entry, Key, KeySpan, MemoryMap, Outcome, StoreConfig, Txn};
+use crate::store::{Entry, Key, KeySpan, MemoryMap, Outcome, Revision, RevisionOrder, StoreConfig, Txn};
 
 pub(crate) fn name(text: &str) -> Name {
     Name::new(text).unwrap()
@@ -348,14 +350,41 @@ impl Call {
 }
 
 /// A store, a clock, and the number of requests of the last call.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub(crate) struct World {
     pub state: MemoryMap,
+    /// What the numbers of its revisions mean.
+    pub order: RevisionOrder,
     pub seconds: i64,
     pub requests: usize,
 }
 
+impl Default for World {
+    fn default() -> Self {
+        Self::with_order(RevisionOrder::Counted)
+    }
+}
+
+/// A revision that no store had before, also none that was restored.
+fn random_revision() -> Revision {
+    static GIVEN: AtomicU64 = AtomicU64::new(1);
+    // An odd factor maps different numbers to different ones.
+    let number = GIVEN.fetch_add(1, Ordering::Relaxed).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    Revision(NonZeroU64::new(number).unwrap())
+}
+
 impl World {
+    pub(crate) fn with_order(order: RevisionOrder) -> Self {
+        Self { state: MemoryMap::default(), order, seconds: 0, requests: 0 }
+    }
+
+    pub(crate) fn commit(&mut self, txn: &Txn) -> Outcome {
+        match self.order {
+            RevisionOrder::Counted => self.state.commit(txn),
+            RevisionOrder::Unordered => self.state.commit_at(txn, random_revision()),
+        }
+    }
+
     pub(crate) fn now(&self) -> Timestamp {
         at(self.seconds)
     }
@@ -433,7 +462,7 @@ impl World {
             match step {
                 Step::Commit(txn) => {
                     self.requests += 1;
-                    step = next(&self.state.commit(&txn));
+                    step = next(&self.commit(&txn));
                 }
                 Step::Done(done) => return Ok(done),
                 Step::Refused(refusal) => return Err(refusal),
@@ -442,7 +471,7 @@ impl World {
     }
 
     pub(crate) fn put(&mut self, key: Key, value: impl Into<Vec<u8>>) {
-        self.state.commit(&Txn::new(Vec::new(), vec![crate::store::Op::Put(key, value.into())], Vec::new()).unwrap());
+        self.commit(&Txn::new(Vec::new(), vec![crate::store::Op::Put(key, value.into())], Vec::new()).unwrap());
     }
 
     /// The text under a key.
@@ -520,7 +549,7 @@ fn parsed<T: serde::de::DeserializeOwned>(entry: &Entry) -> T {
 pub(crate) fn contradictions(state: &MemoryMap) -> Vec<String> {
     let mut found = Vec::new();
     let mut leased: BTreeSet<(String, Name, IpAddr)> = BTreeSet::new();
-    let mut resting: BTreeSet<(Key, crate::store::Revision)> = BTreeSet::new();
+    let mut resting: HashSet<(Key, Revision)> = HashSet::new();
     for entry in entries(state, "ip/") {
         let (vrf, ip) = keys::read_lease(&entry.key).unwrap();
         let lease: Lease = parsed(&entry);
@@ -559,7 +588,7 @@ pub(crate) fn contradictions(state: &MemoryMap) -> Vec<String> {
         let _: RestEntry = parsed(&entry);
         (entry.key, entry.revision)
     });
-    let rests: BTreeSet<_> = rests.collect();
+    let rests: HashSet<_> = rests.collect();
     found.extend(leased.symmetric_difference(&listed).map(|(at, vrf, ip)| format!("{at} and {ip} of {vrf} disagree")));
     found.extend(resting.symmetric_difference(&rests).map(|(key, revision)| format!("{key} at {revision:?} is alone")));
     found

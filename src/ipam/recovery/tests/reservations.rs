@@ -14,7 +14,7 @@ use crate::store::{Key, MemoryMap};
 const REQUESTED: &str = "10.0.0.77";
 
 fn back(world: &mut World, call: &Call, allocation: &Allocation) {
-    let written = world.decide(&mut WriteBack::new(call.id.clone(), allocation.written()));
+    let written = world.decide(&mut WriteBack::new(world.order, call.id.clone(), allocation.written()));
     assert!(matches!(written, WrittenBack::Back(_)), "{written:?}");
     assert_eq!(contradictions(&world.state), [""; 0]);
 }
@@ -152,7 +152,7 @@ fn an_entry_that_is_written_meanwhile_is_read_again() {
     let allocation = world.add(&call).unwrap();
     let of = call.sticky.as_ref().unwrap().owner.clone();
     world.state = MemoryMap::default();
-    let mut machine = WriteBack::new(call.id.clone(), allocation.written());
+    let mut machine = WriteBack::new(world.order, call.id.clone(), allocation.written());
     let now = world.now();
     let Step::Commit(look) = machine.start(now) else { panic!() };
     let seen = world.state.commit(&look);

@@ -2,13 +2,13 @@
 
 use std::num::NonZeroU64;
 
-use crate::ipam::decide::Evict;
 use crate::ipam::decide::tests::world::{Call, World, attachment, cooling, entries, name, subnet};
+use crate::ipam::decide::{Evict, Release};
 use crate::ipam::keys;
 use crate::ipam::lease::Written;
 use crate::ipam::recovery::{EntryState, Examine, Sign};
 use crate::ipam::takeover::GoneReason;
-use crate::store::{MemoryMap, Op, Revision, Txn};
+use crate::store::{MemoryMap, Op, Revision, RevisionOrder, Txn};
 
 fn revision(number: u64) -> Revision {
     Revision(NonZeroU64::new(number).unwrap())
@@ -37,12 +37,17 @@ fn a_store_behind_what_it_has_answered_is_a_sign_and_a_write_can_not_even_come_t
 
 /// How container a stands after this, by the record of its ADD.
 fn after(cooldown: u64, happens: impl FnOnce(&mut World, &Written)) -> EntryState {
-    let mut world = World::default();
+    after_on(RevisionOrder::Counted, cooldown, happens)
+}
+
+/// The same on a store with this order of revisions.
+fn after_on(order: RevisionOrder, cooldown: u64, happens: impl FnOnce(&mut World, &Written)) -> EntryState {
+    let mut world = World::with_order(order);
     let network = cooling(subnet("10.0.0.0/29"), cooldown, false);
     let written = world.add(&Call::of("a", &network).of_pod("a", "u-a", 100)).unwrap().written();
     world.wait(1);
     happens(&mut world, &written);
-    world.decide(&mut Examine::new(attachment("a"), written)).1
+    world.decide(&mut Examine::new(world.order, attachment("a"), written)).1
 }
 
 fn address(written: &Written) -> std::net::IpAddr {
@@ -98,11 +103,11 @@ fn an_entry_of_a_lower_revision_than_its_record_is_a_sign_whatever_it_says() {
     let backup = world.state.clone();
     // A repeated ADD writes the entry again.
     let repeated = world.add(&call).unwrap();
-    assert!(repeated.repeated && repeated.revision > old.revision);
+    assert!(repeated.repeated && repeated.revision.0 > old.revision.0);
     world.state = backup;
-    let (_, entry_state) = world.decide(&mut Examine::new(attachment("a"), repeated.written()));
+    let (_, entry_state) = world.decide(&mut Examine::new(world.order, attachment("a"), repeated.written()));
     assert!(matches!(entry_state, EntryState::Lost(Sign::Older { .. })), "{entry_state:?}");
-    let (_, entry_state) = world.decide(&mut Examine::new(attachment("a"), old.written()));
+    let (_, entry_state) = world.decide(&mut Examine::new(world.order, attachment("a"), old.written()));
     assert_eq!(entry_state, EntryState::InPlace);
 }
 
@@ -110,7 +115,64 @@ fn an_entry_of_a_lower_revision_than_its_record_is_a_sign_whatever_it_says() {
 fn an_entry_that_can_not_be_read_is_no_sign() {
     let unreadable = |world: &mut World, _: &Written| {
         let put = Op::Put(keys::attachment(&attachment("a")), br#"{"v":9}"#.to_vec());
-        world.state.commit(&Txn::new(Vec::new(), vec![put], Vec::new()).unwrap());
+        world.commit(&Txn::new(Vec::new(), vec![put], Vec::new()).unwrap());
     };
     assert!(matches!(after(30, unreadable), EntryState::Unreadable(_)));
+}
+
+#[test]
+fn where_revisions_have_no_order_the_content_of_an_entry_shows_what_was_lost() {
+    fn after(cooldown: u64, happens: impl FnOnce(&mut World, &Written)) -> EntryState {
+        after_on(RevisionOrder::Unordered, cooldown, happens)
+    }
+    assert_eq!(after(30, |_, _| ()), EntryState::InPlace);
+    let repeated = |world: &mut World, _: &Written| {
+        assert!(world.add(&Call::of("a", &subnet("10.0.0.0/29"))).unwrap().repeated);
+    };
+    let EntryState::Changed(left) = after(30, repeated) else { panic!() };
+    assert_eq!((left.attachment.addresses.len(), left.leases.len()), (1, 1));
+    assert!(matches!(after(0, evict), EntryState::Changed(_)));
+    let del = |world: &mut World, _: &Written| drop(world.del(&attachment("a")));
+    assert_eq!(after(30, del), EntryState::Released);
+    let fenced = |world: &mut World, _: &Written| drop(world.del_fenced(&attachment("a")));
+    assert_eq!(after(30, fenced), EntryState::Released);
+    // The DEL of an earlier container of that ID may have left the same fence, and the backup has it.
+    assert!(matches!(after(0, fenced), EntryState::Lost(Sign::Lacking { .. })));
+    let replaced = |world: &mut World, _: &Written| world.state = MemoryMap::default();
+    assert!(matches!(after(30, replaced), EntryState::Lost(Sign::Missing { .. })));
+}
+
+#[test]
+fn an_address_that_an_earlier_container_of_the_same_id_lost_is_no_trace_of_the_later_ones_loss() {
+    let mut world = World::with_order(RevisionOrder::Unordered);
+    let call = |boottime| Call::of("a", &subnet("10.0.0.0/29")).requesting(&["10.0.0.4"]).of_pod("a", "u-a", boottime);
+    let earlier = world.add(&call(100)).unwrap().written();
+    evict(&mut world, &earlier);
+    let backup = world.state.clone();
+    world.del(&attachment("a"));
+    let later = world.add(&call(200)).unwrap().written();
+    world.state = backup;
+    let (_, entry_state) = world.decide(&mut Examine::new(world.order, attachment("a"), earlier));
+    assert!(matches!(entry_state, EntryState::Changed(_)), "{entry_state:?}");
+    let (_, entry_state) = world.decide(&mut Examine::new(world.order, attachment("a"), later));
+    assert!(matches!(entry_state, EntryState::Lost(Sign::Lacking { .. })), "{entry_state:?}");
+}
+
+#[test]
+fn a_del_notices_what_was_lost_on_a_store_of_any_order() {
+    for order in [RevisionOrder::Counted, RevisionOrder::Unordered] {
+        let mut world = World::with_order(order);
+        let empty = world.state.clone();
+        let written = world.add(&Call::of("a", &cooling(subnet("10.0.0.0/29"), 0, false))).unwrap().written();
+        let full = world.state.clone();
+        let release = Release::new(attachment("a"), name("default"), Some(written.clone()), false);
+        let release = release.after_revision(order, None);
+        evict(&mut world, &written);
+        assert_eq!(world.release(release.clone()).sign, None, "{order:?}");
+        world.state = empty;
+        assert!(matches!(world.release(release.clone()).sign, Some(Sign::Missing { .. })), "{order:?}");
+        world.state = full;
+        assert_eq!(world.release(release).sign, None, "{order:?}");
+        assert_eq!(world.requests, 1);
+    }
 }

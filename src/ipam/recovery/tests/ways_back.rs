@@ -14,7 +14,7 @@ fn net() -> crate::config::Network {
 }
 
 fn back(world: &mut World, container: &str, allocation: &Allocation) -> WrittenBack {
-    world.decide(&mut WriteBack::new(attachment(container), allocation.written()))
+    world.decide(&mut WriteBack::new(world.order, attachment(container), allocation.written()))
 }
 
 #[test]
@@ -53,7 +53,7 @@ fn what_rests_gives_way_to_a_container_that_runs_and_what_is_held_does_not() {
     assert_eq!(conflicts[0].holder.as_ref().unwrap().id, attachment("c"));
     assert_eq!(world.state, before);
     let given_up = vec![allocation.leases[0].0];
-    let without = WriteBack::new(attachment("b"), allocation.written()).without(given_up.clone());
+    let without = WriteBack::new(world.order, attachment("b"), allocation.written()).without(given_up.clone());
     let WrittenBack::Back(written) = world.decide(&mut without.clone()) else { panic!() };
     assert_eq!((written.attachment.lost, written.leases.len()), (given_up, 0));
     assert_eq!(contradictions(&world.state), [""; 0]);
@@ -142,5 +142,5 @@ fn a_recovery_that_begins_again_counts_nobody_who_was_done_before() {
     assert_eq!(survey(&mut world).done.len(), 1);
     assert_eq!(world.decide(&mut Begin::instead_of(recovery, seen)), Begun::Now);
     let progress = survey(&mut world);
-    assert!(progress.done.is_empty() && progress.current.unwrap().0 > seen);
+    assert!(progress.done.is_empty() && progress.current.unwrap().0.0 > seen.0);
 }

@@ -102,7 +102,7 @@ fn scan(world: &World, pods: Option<&[(&str, &str)]>, rules: &Rules) -> LeakRepo
     assert_eq!(report.unnamed, super::unnamed(&seen));
     let ScanReport { mut leaks, .. } = report;
     let sorted = |mut notes: Vec<Amendment>| {
-        notes.sort_unstable_by_key(|note| note.revision);
+        notes.sort_unstable_by_key(|note| note.revision.0);
         notes
     };
     leaks.notes = sorted(leaks.notes);

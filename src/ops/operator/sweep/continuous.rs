@@ -1,6 +1,6 @@
 //! Continuous sweeps: one pass at a time, over the whole store or over some nodes.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -47,7 +47,7 @@ pub struct SweepPass {
     pub report: SweepReport,
     /// Leak candidates of this pass and those before it that were not freed: not confirmed yet, or not released in the
     /// end.
-    pub candidates: BTreeSet<(Target, Revision)>,
+    pub candidates: BTreeMap<Target, Revision>,
     /// Whether the next pass over the same scope may confirm a candidate of this one.
     pub to_confirm: bool,
     /// The usage, if the whole store was read.
@@ -99,7 +99,7 @@ impl ContinuousSweep {
     }
 
     /// The leak candidates that this pass did not free.
-    fn candidates(&self, report: &SweepReport) -> BTreeSet<(Target, Revision)> {
+    fn candidates(&self, report: &SweepReport) -> BTreeMap<Target, Revision> {
         let freed = report.entries.iter().filter(|entry| entry.outcome == SweepOutcome::Freed);
         let freed: BTreeSet<&Target> = freed.map(|entry| &entry.target).collect();
         // A reserved address is no leak while its owner exists, and is freed as soon as that is gone.
