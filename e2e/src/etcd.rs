@@ -1,18 +1,19 @@
-//! Runs etcd for tests: real members on free loopback ports, plain or with TLS and a user. They end when dropped.
+//! Runs etcd for tests: real members on free loopback ports, plain or with TLS and a user. They end when dropped, or with
+//! the test's process.
 
-use std::fs::{self, File};
+use std::fs;
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, Ipv6Addr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use kube_ipam::store::{EtcdConfig, Key};
-use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process, waitid};
 use tempfile::TempDir;
 
 use crate::Result;
+use crate::guarded::Guarded;
 
 mod certificates;
 
@@ -41,10 +42,11 @@ pub fn installed_or_skip(test: &str) -> bool {
 
 /// The members of one etcd cluster.
 pub struct Cluster {
-    folder: TempDir,
     members: Vec<Member>,
     certificates: Option<Certificates>,
     has_users: bool,
+    /// It is removed after the members, which write to it.
+    folder: TempDir,
 }
 
 /// The certificates that members have and require.
@@ -77,15 +79,7 @@ struct Member {
     log: PathBuf,
     client: u16,
     metrics: u16,
-    child: Child,
-}
-
-impl Drop for Member {
-    fn drop(&mut self) {
-        // Also works for a stopped process.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
+    program: Guarded,
 }
 
 impl Cluster {
@@ -173,7 +167,7 @@ impl Cluster {
         let ports = (0..count).map(|_| Ports::free()).collect::<Result<Vec<_>>>()?;
         let peers: Vec<String> =
             ports.iter().enumerate().map(|(i, ports)| format!("m{i}=http://127.0.0.1:{}", ports.peer)).collect();
-        let mut cluster = Self { folder, members: Vec::new(), certificates, has_users: false };
+        let mut cluster = Self { members: Vec::new(), certificates, has_users: false, folder };
         for ports in ports {
             let peers = ["--initial-cluster".to_owned(), peers.join(",")];
             cluster.add_member(ports, peers.into_iter().chain(flags.iter().map(|flag| (*flag).to_owned())))?;
@@ -188,8 +182,8 @@ impl Cluster {
         let mut args = member_args(self.folder.path(), i, &ports, self.certificates.as_ref());
         args.extend(flags);
         let log = self.folder.path().join(format!("m{i}.log"));
-        let child = spawn(&args, &log)?;
-        self.members.push(Member { args, log, client: ports.client, metrics: ports.metrics, child });
+        let program = spawn(&args, &log, self.folder.path())?;
+        self.members.push(Member { args, log, client: ports.client, metrics: ports.metrics, program });
         Ok(())
     }
 
@@ -221,7 +215,7 @@ impl Cluster {
             if get(member.metrics, "/health").is_ok_and(|body| body.contains(r#""health":"true""#)) {
                 return Ok(());
             }
-            let ended = member.child.try_wait()?;
+            let ended = member.program.ended()?;
             if ended.is_some() || Instant::now() > until {
                 let log = fs::read_to_string(&member.log).unwrap_or_default();
                 let tail: Vec<&str> = log.lines().rev().take(5).collect();
@@ -277,15 +271,13 @@ impl Cluster {
 
     /// Kills a member.
     pub fn kill(&mut self, member: usize) -> Result<()> {
-        self.members[member].child.kill()?;
-        self.members[member].child.wait()?;
-        Ok(())
+        self.members[member].program.kill()
     }
 
     /// Starts a killed member again, and waits until it is ready.
     pub fn restart(&mut self, member: usize) -> Result<()> {
         let it = &mut self.members[member];
-        it.child = spawn(&it.args, &it.log)?;
+        it.program = spawn(&it.args, &it.log, self.folder.path())?;
         self.wait_until_ready(member)
     }
 
@@ -315,21 +307,13 @@ impl Cluster {
 
     /// Stops a member (SIGSTOP). The kernel still accepts connections, but the member does not respond.
     pub fn stop(&self, member: usize) -> Result<()> {
-        self.signal(member, Signal::STOP)?;
-        // The stop is complete only when the last thread has stopped. Before that, the member may still serve requests.
-        let member = WaitId::Pid(Pid::from_child(&self.members[member].child));
-        waitid(member, WaitIdOptions::STOPPED | WaitIdOptions::NOWAIT)?;
-        Ok(())
+        self.members[member].program.pause()
     }
 
     /// Continues a stopped member, and waits until it is ready, which requires a leader.
     pub fn go_on(&mut self, member: usize) -> Result<()> {
-        self.signal(member, Signal::CONT)?;
+        self.members[member].program.resume()?;
         self.wait_until_ready(member)
-    }
-
-    fn signal(&self, member: usize, signal: Signal) -> Result<()> {
-        Ok(kill_process(Pid::from_child(&self.members[member].child), signal)?)
     }
 
     /// A member's metric, summed over its labels, such as `grpc_server_handled_total`.
@@ -415,11 +399,8 @@ fn member_args(folder: &Path, i: usize, ports: &Ports, certificates: Option<&Cer
     args
 }
 
-fn spawn(args: &[String], log: &Path) -> Result<Child> {
-    let log = File::options().create(true).append(true).open(log)?;
-    let mut command = Command::new("etcd");
-    command.args(args).stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
-    Ok(command.spawn()?)
+fn spawn(args: &[String], log: &Path, folder: &Path) -> Result<Guarded> {
+    Guarded::spawn(Path::new("etcd"), args, log, folder)
 }
 
 /// Reads from a member's metrics listener, which uses plain http in every cluster.

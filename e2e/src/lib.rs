@@ -37,6 +37,7 @@ pub mod faketime;
 pub mod faulty_member;
 pub mod fill;
 pub mod gate;
+pub mod guarded;
 pub mod history;
 pub mod http2;
 pub mod kubernetes;
