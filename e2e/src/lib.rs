@@ -6,6 +6,7 @@
 //!  tests/store_etcd.rs ─────► etcd                         (real members: one, or three with TLS and users)
 //!  tests/kill_points.rs ────► machines ──► node, etcd      (a machine for each run; trace: strace; history: the holds)
 //!  tests/takeover.rs ───────► api, machines                (an API server that plays scenarios)
+//!  tests/api_server.rs ─────► api_server ──► etcd          (a real API server without nodes; guarded: its end)
 //!  tests/clock.rs ──────────► machines                     (a clock for each call: faketime)
 //!  tests/controller.rs ─────► api, machines, etcd          (processes that keep running)
 //!  tests/scale.rs ──────────► crowd ──► api, etcd           (50,000 pods with an address each)
@@ -26,6 +27,7 @@
 #![allow(clippy::panic, clippy::print_stdout, reason = "a test's verdict is a panic, and its output is for a person")]
 
 pub mod api;
+pub mod api_server;
 pub mod binary;
 pub mod checkout;
 pub mod cni;

@@ -10,6 +10,7 @@ use super::machine::{Daemon, Machine, output};
 use super::tools::Tools;
 use super::{Options, eventually};
 use crate::Result;
+use crate::api_server::setup::{self, SIGNING_KEY, flags};
 
 /// The URL of the API server in the cluster. Its self-signed certificate contains this address.
 const SERVER: &str = "https://192.168.250.1";
@@ -48,32 +49,20 @@ impl ControlPlane {
         let etcd = etcd(testbed, &at, "etcd", "127.0.0.1", 2380)?;
         let ipam_etcd = self::etcd(testbed, &at, "ipam-etcd", "192.168.250.1", 2390)?;
 
-        fs::write(testbed.path(at.join("tokens.csv")), tokens(options))?;
-        // The API server signs service account tokens with this algorithm, among others.
-        let key = rcgen::KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256)?;
-        fs::write(testbed.path(at.join("service-accounts.key")), key.serialize_pem())?;
-        fs::write(testbed.path(at.join("service-accounts.pub")), key.public_key_pem())?;
+        setup::write_files(&testbed.path(&at), &tokens(options))?;
         for user in ADMINS.into_iter().chain([KUBE_IPAM, SWEEPER]).chain(options.nodes.iter().map(String::as_str)) {
             fs::write(testbed.path(kubeconfig_file(folder, user)), kubeconfig(folder, user).to_string())?;
         }
 
-        let key = at.join("service-accounts.key").display().to_string();
-        let api = flags(&[
+        let mut api = flags(&[
             ("advertise-address", "192.168.250.1"),
-            ("allow-privileged", "true"),
-            ("authorization-mode", "Node,RBAC"),
             ("cert-dir", &at.join("certificates").display().to_string()),
             ("enable-admission-plugins", "NodeRestriction"),
             ("etcd-servers", "http://127.0.0.1:2379"),
             ("kubelet-preferred-address-types", "InternalIP"),
-            ("profiling", "false"),
             ("secure-port", "443"),
-            ("service-account-issuer", "https://kubernetes.default.svc"),
-            ("service-account-key-file", &at.join("service-accounts.pub").display().to_string()),
-            ("service-account-signing-key-file", &key),
-            ("service-cluster-ip-range", "10.96.0.0/16"),
-            ("token-auth-file", &at.join("tokens.csv").display().to_string()),
         ]);
+        api.extend(setup::common_flags(&at));
         let api_server = part(testbed, &log("kube-apiserver"), &tools.built("kube-apiserver"), &api)?;
         let mut this = Self {
             folder: folder.to_path_buf(),
@@ -94,7 +83,7 @@ impl ControlPlane {
             ("node-monitor-period", "1s"),
             ("profiling", "false"),
             ("root-ca-file", &certificates),
-            ("service-account-private-key-file", &key),
+            ("service-account-private-key-file", &at.join(SIGNING_KEY).display().to_string()),
         ]);
         let scheduler = json!({
             "apiVersion": "kubescheduler.config.k8s.io/v1", "kind": "KubeSchedulerConfiguration",
@@ -180,10 +169,6 @@ fn part(testbed: &Machine, log: &Path, program: &Path, args: &[String]) -> Resul
     testbed.daemon(log, Path::new("/usr/bin/nice"), &[&before, args].concat())
 }
 
-fn flags(flags: &[(&str, &str)]) -> Vec<String> {
-    flags.iter().map(|(flag, value)| format!("--{flag}={value}")).collect()
-}
-
 /// A user's token for the API server. Only the cluster can reach it.
 fn token(user: &str) -> String {
     format!("token-of-{user}")
@@ -193,7 +178,7 @@ fn token(user: &str) -> String {
 fn tokens(options: &Options) -> String {
     let admins = ADMINS.map(|user| (user.to_owned(), user, "system:masters"));
     let nodes = options.nodes.iter().map(|node| (format!("system:node:{node}"), node.as_str(), "system:nodes"));
-    let line = |(name, user, group): (String, &str, &str)| format!("{},{name},{user},\"{group}\"\n", token(user));
+    let line = |(name, user, group): (String, &str, &str)| setup::token_line(&token(user), &name, group);
     let of_kube_ipam = [KUBE_IPAM, SWEEPER].map(|user| (user.to_owned(), user, KUBE_IPAM));
     admins.into_iter().chain(of_kube_ipam).chain(nodes).map(line).collect()
 }
@@ -206,16 +191,11 @@ pub(super) fn kubeconfig_file(folder: &Path, user: &str) -> PathBuf {
 /// A user's kubeconfig, with the cluster's folder at this path.
 pub(super) fn kubeconfig(folder: &Path, user: &str) -> Value {
     let certificate = folder.join("control-plane/certificates/apiserver.crt");
-    json!({
-        "apiVersion": "v1", "kind": "Config", "current-context": "cluster",
-        "clusters": [{ "name": "cluster", "cluster": { "server": SERVER, "certificate-authority": certificate } }],
-        "users": [{ "name": "user", "user": { "token": token(user) } }],
-        "contexts": [{ "name": "cluster", "context": { "cluster": "cluster", "user": "user" } }],
-    })
+    setup::kubeconfig(SERVER, &certificate, &token(user))
 }
 
 /// The last lines of a log.
-pub(super) fn tail(log: &str) -> String {
+pub(crate) fn tail(log: &str) -> String {
     let lines: Vec<&str> = log.lines().rev().take(15).collect();
     lines.into_iter().rev().collect::<Vec<_>>().join("\n")
 }

@@ -69,7 +69,7 @@ impl Cluster {
             let events = self.kubectl(&format!("--namespace {namespace} get events --sort-by=lastTimestamp"));
             let pods = self.kubectl(&format!("--namespace {namespace} get pods --output=wide"));
             let [events, pods] = [events, pods].map(|said| said.unwrap_or_else(|error| error.to_string()));
-            format!("{error}\n{pods}\n{}", super::control_plane::tail(&events)).into()
+            format!("{error}\n{pods}\n{}", super::tail(&events)).into()
         })
     }
 

@@ -31,7 +31,7 @@ mod pods;
 mod restore;
 mod store;
 mod store_tunnel;
-mod tools;
+pub(crate) mod tools;
 mod workstation;
 
 use std::fs;
@@ -51,6 +51,7 @@ use crate::{Result, binary};
 
 pub use self::api_proxy::{ApiProxy, Fault};
 pub use self::control_plane::IPAM_ETCD;
+pub(crate) use self::control_plane::tail;
 pub use self::history::{Holds, no_address_had_two_owners};
 pub use self::image::{BUSYBOX, Image};
 pub use self::machine::{Daemon, Machine};

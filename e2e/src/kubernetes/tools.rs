@@ -42,12 +42,11 @@ impl Tools {
         if let Some(missing) = INSTALLED.iter().find(|program| on_path(program).is_none()) {
             return Err(format!("{missing} is not installed; e2e/setup does it"));
         }
-        let built = built();
-        if let Some(missing) = BUILT.iter().find(|program| !built.join(program).exists()) {
-            return Err(format!("{missing} is not in {}; e2e/setup builds it", built.display()));
+        for program in BUILT {
+            built(program)?;
         }
         let calico = env::var_os("CALICO_CNI").map(PathBuf::from).filter(|program| program.is_file());
-        Ok(Self { built, multus: multus(), calico })
+        Ok(Self { built: folder(), multus: multus(), calico })
     }
 
     /// The path of a program that was built.
@@ -71,8 +70,17 @@ impl Tools {
     }
 }
 
+/// The path of a program that e2e/setup-kubernetes builds. If it is missing, the error says what builds it.
+pub(crate) fn built(program: &str) -> Result<PathBuf, String> {
+    let folder = folder();
+    let path = folder.join(program);
+    path.exists()
+        .then_some(path)
+        .ok_or_else(|| format!("{program} is not in {}; e2e/setup builds it", folder.display()))
+}
+
 /// The folder that e2e/setup-kubernetes fills.
-fn built() -> PathBuf {
+fn folder() -> PathBuf {
     let version = SOURCES.split("k8s.io/kubernetes ").nth(1).and_then(|rest| rest.split_whitespace().next());
     crate::cache().join(format!("kubernetes-{}", version.unwrap_or_default()))
 }
