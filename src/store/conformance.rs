@@ -8,8 +8,8 @@ use std::fmt::Debug;
 use std::time::Duration;
 
 use super::{
-    Branch, Cursor, Entry, Guard, Key, KeySpan, MAX_OPERATIONS, Op, OpResponse, Outcome, Revision, Store, StoreError,
-    Txn, TxnError, Value,
+    Branch, Cursor, Entry, Freshness, Guard, Key, KeySpan, MAX_OPERATIONS, Op, OpResponse, Outcome, Revision, Store,
+    StoreError, Txn, TxnError, Value,
 };
 use crate::deadline::Deadline;
 
@@ -60,7 +60,7 @@ fn get(text: &str) -> Op {
 }
 
 fn range(span: KeySpan, limit: u32) -> Op {
-    Op::Range { span, limit, keys_only: false }
+    Op::Range { span, limit, keys_only: false, freshness: Freshness::Exact }
 }
 
 fn within(when: Vec<Guard>, then: Vec<Op>, otherwise: Vec<Op>) -> Result<Op, TxnError> {
@@ -216,7 +216,8 @@ async fn ranges(store: &impl Store) -> Result<(), Violation> {
     let empty = KeySpan::from_to(key(&names[4]), key(&names[4]));
     let backwards = KeySpan::from_to(key(&names[4]), key(&names[1]));
     let single = KeySpan::from_to(key(&names[2]), key(&names[2]).successor());
-    let keys = Op::Range { span: all.clone(), limit: 2, keys_only: true };
+    let first = |keys_only, freshness| Op::Range { span: all.clone(), limit: 2, keys_only, freshness };
+    let (keys, hint) = (first(true, Freshness::Exact), first(false, Freshness::Hint));
     let bare = entries[..2].iter().map(|entry| Entry { value: Value::new(), ..entry.clone() }).collect();
     let cases = [
         ("a range is in the order of the bytes", range(all.clone(), 99), OpResponse::Entries(entries.clone())),
@@ -226,6 +227,7 @@ async fn ranges(store: &impl Store) -> Result<(), Violation> {
         ("nor is there backwards", range(backwards, 9), OpResponse::Entries(vec![])),
         ("up to its successor there is one key", range(single, 9), OpResponse::Entries(entries[2..3].to_vec())),
         ("keys alone come without values", keys, OpResponse::Entries(bare)),
+        ("nobody writes, so a hint is exact", hint, OpResponse::Entries(entries[..2].to_vec())),
         ("a count has no limit", Op::Count(all), OpResponse::Count(10)),
         ("a count is half-open too", Op::Count(half_open), OpResponse::Count(3)),
         ("nothing counts 0", Op::Count(empty), OpResponse::Count(0)),

@@ -67,7 +67,7 @@ impl<E: Entries> Run<'_, E> {
                 OpResponse::Written
             }
             Op::Get(key) => OpResponse::Entry(self.entries.get(key)),
-            Op::Range { span, limit, keys_only } => {
+            Op::Range { span, limit, keys_only, .. } => {
                 let entries = self.entries.range(span).take(*limit as usize);
                 let value = |entry: Entry| if *keys_only { Entry { value: Value::new(), ..entry } } else { entry };
                 OpResponse::Entries(entries.map(value).collect())

@@ -46,7 +46,7 @@ pub use self::memory::{MemoryMap, MemoryStore};
 pub use self::overlay::Overlay;
 pub use self::revision::{Revision, RevisionOrder};
 pub use self::sqlite::{Integrity, SqliteReport, SqliteStore, inspect_sqlite};
-pub use self::txn::{Guard, MAX_BYTES, MAX_OPERATIONS, Op, Txn, TxnError};
+pub use self::txn::{Freshness, Guard, MAX_BYTES, MAX_OPERATIONS, Op, Txn, TxnError};
 pub use self::watch::{Before, KeyChange, Position, Update, Watch};
 use crate::cause::Cause;
 use crate::deadline::Deadline;
@@ -220,7 +220,8 @@ pub trait Store: Send + Sync {
             let first = from.0.clone().map_or_else(|| span.from.clone(), Key::successor);
             let rest = KeySpan::from_to(first, span.to.clone());
             // One extra entry shows whether there is another page.
-            let range = Op::Range { span: rest, limit: limit.saturating_add(1), keys_only: false };
+            let (limit_and_one, freshness) = (limit.saturating_add(1), Freshness::Exact);
+            let range = Op::Range { span: rest, limit: limit_and_one, keys_only: false, freshness };
             let txn = Txn::read(vec![range]).map_err(|e| StoreError::Denied(Cause::new(e)))?;
             let Some(OpResponse::Entries(mut entries)) = self.commit(&txn, deadline).await?.branch.responses.pop()
             else {

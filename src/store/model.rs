@@ -9,7 +9,7 @@ use std::time::Duration;
 use pollster::block_on;
 use proptest::prelude::*;
 
-use super::{Guard, Key, KeySpan, MemoryStore, Op, Revision, SqliteStore, Store, Txn};
+use super::{Freshness, Guard, Key, KeySpan, MemoryStore, Op, Revision, SqliteStore, Store, Txn};
 use crate::deadline::Deadline;
 
 fn key() -> impl Strategy<Value = Key> {
@@ -34,7 +34,8 @@ fn op(depth: u32) -> BoxedStrategy<Op> {
         (key(), prop::collection::vec(any::<u8>(), 0..4)).prop_map(|(key, value)| Op::Put(key, value)),
         key().prop_map(Op::Delete),
         key().prop_map(Op::Get),
-        (span(), 1_u32..5, any::<bool>()).prop_map(|(span, limit, keys_only)| Op::Range { span, limit, keys_only }),
+        (span(), 1_u32..5, any::<bool>(), prop::sample::select(vec![Freshness::Exact, Freshness::Hint]))
+            .prop_map(|(span, limit, keys_only, freshness)| Op::Range { span, limit, keys_only, freshness }),
         span().prop_map(Op::Count),
     ];
     if depth == 0 {

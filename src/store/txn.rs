@@ -33,6 +33,16 @@ impl Guard {
     }
 }
 
+/// Which state of its span a read shows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Freshness {
+    /// The one at the transaction's moment.
+    Exact,
+    /// Perhaps an earlier one, which spares a store requests. A key that is being created may be in it, without a value.
+    /// Whoever uses it guards what it relies on.
+    Hint,
+}
+
 /// One operation of a transaction.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Op {
@@ -50,8 +60,10 @@ pub enum Op {
         limit: u32,
         /// Omits the values.
         keys_only: bool,
+        /// Which state it shows.
+        freshness: Freshness,
     },
-    /// Counts the keys of a span.
+    /// Counts the keys of a span, as a [`Freshness::Hint`].
     Count(KeySpan),
     /// A nested transaction.
     Txn(Box<Txn>),

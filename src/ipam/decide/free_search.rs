@@ -15,7 +15,8 @@
 //!                   range; formerly fixed addresses come after all others
 //! ```
 //!
-//! A count may be outdated when it is used. That costs another round, but never an address: a guard protects each one.
+//! Counts, listed keys and the cooldown index are hints: they may be outdated when they are used. That costs another
+//! round, but never an address: a guard protects each one.
 
 mod responses;
 mod stages;
@@ -35,7 +36,7 @@ use crate::ipam::name::Name;
 use crate::ipam::refusal::{Counts, HostLocalFiles, Refusal};
 use crate::ipam::reservation::Owner;
 use crate::ipam::seed::{Chances, SplitMix64};
-use crate::store::Key;
+use crate::store::{Freshness, Key};
 
 const SAMPLE_COUNT: usize = 8;
 const SAMPLE_LENGTH: u128 = 256;
@@ -304,9 +305,10 @@ impl FreeSearch {
             }
             Stage::CollectHolders { .. } => {
                 let spans = self.lease_stretches();
-                let leases =
-                    spans.iter().map(|span| reads.entries(keys::leases(&self.vrf, span), SURVEYED_STRETCH as u32));
-                SearchReads { leases: leases.collect(), ..read }
+                // Not as a hint: the refusal depends on it, and nothing checks that again.
+                let mut leases_of =
+                    |span| reads.entries(keys::leases(&self.vrf, span), SURVEYED_STRETCH as u32, Freshness::Exact);
+                SearchReads { leases: spans.iter().map(&mut leases_of).collect(), ..read }
             }
             Stage::Exhausted => read,
         }
@@ -348,6 +350,6 @@ impl FreeSearch {
         if let Some(after) = after {
             span.from = after.successor();
         }
-        reads.entries(span, limit)
+        reads.entries(span, limit, Freshness::Hint)
     }
 }

@@ -11,7 +11,7 @@
 
 use std::marker::PhantomData;
 
-use crate::store::{Entry, Key, KeySpan, Op, OpResponse};
+use crate::store::{Entry, Freshness, Key, KeySpan, Op, OpResponse};
 
 #[derive(Debug, Default)]
 pub(super) struct Reads {
@@ -86,15 +86,16 @@ impl Reads {
         self.push(Op::Get(key))
     }
 
-    pub(super) fn entries(&mut self, span: KeySpan, limit: u32) -> Read<Entries> {
-        self.push(Op::Range { span, limit, keys_only: false })
+    pub(super) fn entries(&mut self, span: KeySpan, limit: u32, freshness: Freshness) -> Read<Entries> {
+        self.push(Op::Range { span, limit, keys_only: false, freshness })
     }
 
-    /// The keys of a span, without their values.
+    /// The keys of a span, without their values, as a hint.
     pub(super) fn keys(&mut self, span: KeySpan, limit: u32) -> Read<Entries> {
-        self.push(Op::Range { span, limit, keys_only: true })
+        self.push(Op::Range { span, limit, keys_only: true, freshness: Freshness::Hint })
     }
 
+    /// The number of keys of a span, as a hint.
     pub(super) fn count(&mut self, span: KeySpan) -> Read<Count> {
         self.push(Op::Count(span))
     }

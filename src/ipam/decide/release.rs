@@ -26,7 +26,7 @@ use crate::ipam::lease::{
 use crate::ipam::name::{AttachmentId, Name};
 use crate::ipam::recovery::{EntryState, Examine, Sign, is_explained};
 use crate::ipam::refusal::NotHeldReason;
-use crate::store::{Entry, Guard, Op, OpResponse, Outcome, Revision, RevisionOrder, Txn, TxnError};
+use crate::store::{Entry, Freshness, Guard, Op, OpResponse, Outcome, Revision, RevisionOrder, Txn, TxnError};
 
 /// How many cooldown entries a release reads. If there are so many, and most of them are over, those are removed.
 const COOLDOWN_BATCH: u32 = 32;
@@ -255,6 +255,8 @@ impl Release {
             span: keys::rests(&attachment.vrf, family, CooldownClass::Normal),
             limit: COOLDOWN_BATCH,
             keys_only: false,
+            // Each is removed under its own guards.
+            freshness: Freshness::Hint,
         });
         let mut then: Vec<Op> = oldest_rests.collect();
         then.push(self.write_emptied(attachment, now));

@@ -8,7 +8,7 @@ use crate::ipam::decide::{Decide, Step};
 use crate::ipam::keys;
 use crate::ipam::lease::{self, Stored, VERSION};
 use crate::ipam::name::Name;
-use crate::store::{Entry, Guard, Op, OpResponse, Outcome, Revision, Txn, TxnError};
+use crate::store::{Entry, Freshness, Guard, Op, OpResponse, Outcome, Revision, Txn, TxnError};
 
 /// The most nodes that are read. Kubernetes supports 5,000.
 const MAX_NODES: u32 = 10_000;
@@ -156,7 +156,8 @@ pub struct Survey;
 
 impl Survey {
     fn step(&self) -> Step<(Revision, Progress)> {
-        let nodes = Op::Range { span: keys::recovered_nodes(), limit: MAX_NODES, keys_only: false };
+        let (limit, freshness) = (MAX_NODES, Freshness::Exact);
+        let nodes = Op::Range { span: keys::recovered_nodes(), limit, keys_only: false, freshness };
         let txn = Txn::read(vec![Op::Get(keys::recovery()), Op::Get(keys::last_recovery()), nodes]);
         committing(txn)
     }

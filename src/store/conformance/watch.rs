@@ -7,7 +7,7 @@ use std::task::{Context, Poll, Waker};
 
 use super::{Violation, entry, key, put, run, same, write};
 use crate::store::{
-    Before, Change, Entry, Key, KeyChange, KeySpan, Op, Position, Revision, Store, Update, Value, Watch,
+    Before, Change, Entry, Freshness, Key, KeyChange, KeySpan, Op, Position, Revision, Store, Update, Value, Watch,
 };
 
 /// What a watch has shown so far.
@@ -88,7 +88,7 @@ impl Replay {
 
     /// Checks that the watch has shown what the store has now.
     pub async fn is_current(&self, store: &impl Store, span: &KeySpan) -> Result<(), Violation> {
-        let all = Op::Range { span: span.clone(), limit: u32::MAX, keys_only: false };
+        let all = Op::Range { span: span.clone(), limit: u32::MAX, keys_only: false, freshness: Freshness::Exact };
         let responses = run(store, vec![], vec![all], vec![]).await?.branch.responses;
         let shown = self.entries.iter().map(|(key, (value, revision))| entry(key.as_str(), value.clone(), *revision));
         let shown = vec![crate::store::OpResponse::Entries(shown.collect())];

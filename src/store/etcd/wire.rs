@@ -134,7 +134,7 @@ fn operation(prefix: &str, op: &Op) -> TxnOp {
         Op::Put(key, value) => TxnOp::put(full(prefix, key), value.clone(), None),
         Op::Delete(key) => TxnOp::delete(full(prefix, key), None),
         Op::Get(key) => TxnOp::get(full(prefix, key), None),
-        Op::Range { span, limit, keys_only } => {
+        Op::Range { span, limit, keys_only, .. } => {
             // In etcd, 0 means no limit.
             let options = GetOptions::new().with_limit(i64::from(*limit).max(1));
             range(span, if *keys_only { options.with_keys_only() } else { options })

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use super::object::{Commit, Lock, Mark, Object, Version};
 use crate::cause::Cause;
-use crate::store::{Key, KeySpan, StoreError};
+use crate::store::{Freshness, Key, KeySpan, StoreError};
 
 /// An object with the version at which it was read or answered.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -39,7 +39,7 @@ pub(super) enum Request {
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) enum SpanRead {
     /// The first objects, in the order of their keys. Those with neither value nor lock are left out.
-    Range { span: KeySpan, limit: u32 },
+    Range { span: KeySpan, limit: u32, freshness: Freshness },
     /// The number of objects, from their metadata.
     Count(KeySpan),
 }

@@ -116,10 +116,15 @@ pub(super) fn spans(txn: &Txn, view: &View) -> Vec<SpanRead> {
             *limit = limit.saturating_add(deletes);
         }
     }
-    // Of two ranges over one span, the longer one serves both.
+    // Of two ranges over one span, the longer one serves both. It is exact if one of them is.
     reads.sort_by(|one, other| other.cmp(one));
-    reads.dedup_by(|next, kept| match (&next, &kept) {
-        (SpanRead::Range { span, .. }, SpanRead::Range { span: longer, .. }) => span == longer,
+    reads.dedup_by(|next, kept| match (next, kept) {
+        (SpanRead::Range { span, freshness: also, .. }, SpanRead::Range { span: longer, freshness, .. })
+            if span == longer =>
+        {
+            *freshness = (*freshness).min(*also);
+            true
+        }
         (next, kept) => next == kept,
     });
     reads
@@ -130,7 +135,9 @@ fn collect_spans(path: &TxnPath<'_>, reads: &mut Vec<SpanRead>) -> u32 {
     let mut deletes = 0;
     for (op, inner) in path.steps() {
         match (op, inner) {
-            (Op::Range { span, limit, .. }, _) => reads.push(SpanRead::Range { span: span.clone(), limit: *limit }),
+            (Op::Range { span, limit, freshness, .. }, _) => {
+                reads.push(SpanRead::Range { span: span.clone(), limit: *limit, freshness: *freshness });
+            }
             (Op::Count(span), _) => reads.push(SpanRead::Count(span.clone())),
             (Op::Delete(_), _) => deletes += 1,
             (Op::Txn(_), Some(path)) => deletes += collect_spans(path, reads),

@@ -58,6 +58,9 @@ pub(super) enum Rule {
     /// A list is sent again if a lock in it is not open afterwards and was not known before. Otherwise it shows what
     /// its transaction wrote after the moment of the list.
     ListAgain,
+    /// A key with a lock and no value is in a hint. Otherwise a key that was committed looks free to a search, until its
+    /// lock is resolved.
+    LockedInHint,
 }
 
 /// Which rules hold: all of them, except in a test that leaves out one.

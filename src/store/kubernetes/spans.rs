@@ -4,18 +4,20 @@
 //! list: it counts as committed if its primary said so before the list was sent, and as open if its primary still has
 //! the transaction's lock afterwards. In any other case, the list is sent again, now with what is known about the lock.
 //!
+//! A hint is one list, and takes locks as they are: it shows the value as it was, or a key without a value.
+//!
 //! A count is one list of metadata, which shows no locks. It also counts keys that are being created or deleted.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::api::{Answer, Request, Seen, SpanRead, SpanResult, Stored};
-use super::object::{Lock, TxnId, Uid};
+use super::object::{Lock, TxnId, Uid, Versioned};
 use super::resolve::{Verdict, verdict};
 use super::rules::{Rule, Rules};
 use super::step::{Finished, Reads, Step};
 use super::view::foreign_lock;
-use crate::store::{Entry, Key, KeySpan, StoreError};
+use crate::store::{Entry, Freshness, Key, KeySpan, StoreError, Value};
 
 /// Reads spans.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -84,8 +86,8 @@ impl Spans {
     /// The entries of a span, if it was read.
     pub(super) fn entries(&self, span: &KeySpan) -> Option<Vec<Entry>> {
         self.reads.iter().zip(&self.results).find_map(|(read, result)| match (read, result) {
-            (SpanRead::Range { span: of, .. }, SpanResult::Entries(listed)) if of == span => {
-                Some(listed.iter().filter_map(|stored| self.entry(stored)).collect())
+            (SpanRead::Range { span: of, freshness, .. }, SpanResult::Entries(listed)) if of == span => {
+                Some(listed.iter().filter_map(|stored| self.entry(stored, *freshness)).collect())
             }
             _ => None,
         })
@@ -104,13 +106,18 @@ impl Spans {
         self.wanted == wanted
     }
 
-    fn entry(&self, stored: &Arc<Stored>) -> Option<Entry> {
+    fn entry(&self, stored: &Arc<Stored>, freshness: Freshness) -> Option<Entry> {
         let is_committed = |lock| self.known.get(&id(stored, lock)).is_some_and(|committed| *committed);
-        let committed = match foreign_lock(stored) {
-            Some(lock) if is_committed(lock) => stored.object.unlocked(true)?.value,
-            _ => stored.object.value.clone(),
+        let value = || stored.object.value.clone();
+        let value = match (freshness, foreign_lock(stored)) {
+            (Freshness::Exact, Some(lock)) if is_committed(lock) => stored.object.unlocked(true)?.value,
+            (Freshness::Hint, _) if self.rules.keep(Rule::LockedInHint) => {
+                let locked = |lock: &Lock| Versioned { value: Value::new(), revision: lock.txn.revision() };
+                value().or_else(|| stored.lock().map(locked))
+            }
+            _ => value(),
         };
-        committed.map(|value| Entry { key: stored.object.key.clone(), value: value.value, revision: value.revision })
+        value.map(|value| Entry { key: stored.object.key.clone(), value: value.value, revision: value.revision })
     }
 
     fn list(&mut self) -> Step<Finished<()>> {
@@ -125,24 +132,24 @@ impl Spans {
     /// Asks for more, if a list has reached its limit with too few entries.
     fn end(&mut self) -> Step<Finished<()>> {
         let mut is_short = false;
-        let limits: Vec<Option<u32>> =
-            self.wanted
-                .iter()
-                .zip(&self.reads)
-                .zip(&self.results)
-                .map(|((wanted, read), result)| {
-                    let (
-                        SpanRead::Range { limit: wanted, .. },
-                        SpanRead::Range { limit, .. },
-                        SpanResult::Entries(listed),
-                    ) = (wanted, read, result)
-                    else {
-                        return None;
-                    };
-                    let entries = listed.iter().filter(|stored| self.entry(stored).is_some()).count();
-                    (listed.len() >= *limit as usize && entries < *wanted as usize).then(|| limit.saturating_mul(2))
-                })
-                .collect();
+        let limits: Vec<Option<u32>> = self
+            .wanted
+            .iter()
+            .zip(&self.reads)
+            .zip(&self.results)
+            .map(|((wanted, read), result)| {
+                let (
+                    SpanRead::Range { limit: wanted, .. },
+                    SpanRead::Range { limit, freshness, .. },
+                    SpanResult::Entries(listed),
+                ) = (wanted, read, result)
+                else {
+                    return None;
+                };
+                let entries = listed.iter().filter(|stored| self.entry(stored, *freshness).is_some()).count();
+                (listed.len() >= *limit as usize && entries < *wanted as usize).then(|| limit.saturating_mul(2))
+            })
+            .collect();
         for (read, more) in self.reads.iter_mut().zip(limits) {
             if let (SpanRead::Range { limit, .. }, Some(more)) = (read, more) {
                 (*limit, is_short) = (more, true);
@@ -151,11 +158,11 @@ impl Spans {
         if is_short { self.list() } else { Step::Done(Ok(())) }
     }
 
-    /// The locks in the lists, with their objects.
+    /// The locks in the exact lists, with their objects.
     fn locks(&self) -> impl Iterator<Item = (&Arc<Stored>, &Lock)> {
-        let listed = self.results.iter().flat_map(|result| match result {
-            SpanResult::Entries(listed) => listed.as_slice(),
-            SpanResult::Count(_) => &[],
+        let listed = self.reads.iter().zip(&self.results).flat_map(|(read, result)| match (read, result) {
+            (SpanRead::Range { freshness: Freshness::Exact, .. }, SpanResult::Entries(listed)) => listed.as_slice(),
+            _ => &[],
         });
         listed.filter_map(|stored| Some((stored, foreign_lock(stored)?)))
     }

@@ -5,7 +5,9 @@ use std::collections::{BTreeMap, VecDeque};
 use super::touched::{Range, Touched};
 use crate::cause::Cause;
 use crate::deadline::Deadline;
-use crate::store::{Entry, Key, KeySpan, MAX_OPERATIONS, Op, OpResponse, Revision, Store, StoreError, Txn, Value};
+use crate::store::{
+    Entry, Freshness, Key, KeySpan, MAX_OPERATIONS, Op, OpResponse, Revision, Store, StoreError, Txn, Value,
+};
 
 /// A store that is only read. Nothing outside this file reaches the store, and [`Read`] has no variant that writes.
 #[derive(Debug)]
@@ -105,7 +107,8 @@ impl Read {
             Self::Get(key) => Op::Get(key.clone()),
             Self::Range { range: Range { span, limit, keys_only }, from, .. } => {
                 let span = KeySpan::from_to(from.clone(), span.to.clone());
-                Op::Range { span, limit: *limit, keys_only: *keys_only }
+                // All reads share one entry for a key, so none of them may show an earlier one.
+                Op::Range { span, limit: *limit, keys_only: *keys_only, freshness: Freshness::Exact }
             }
             Self::Count(span) => Op::Count(span.clone()),
         }

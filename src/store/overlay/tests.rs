@@ -13,8 +13,8 @@ use crate::deadline::Deadline;
 use crate::store::conformance;
 use crate::store::model::txn;
 use crate::store::{
-    Branch, Entry, Guard, Key, KeySpan, MAX_OPERATIONS, MemoryStore, Op, OpResponse, Outcome, SqliteStore, Store,
-    StoreError, Txn,
+    Branch, Entry, Freshness, Guard, Key, KeySpan, MAX_OPERATIONS, MemoryStore, Op, OpResponse, Outcome, SqliteStore,
+    Store, StoreError, Txn,
 };
 
 fn soon() -> Deadline {
@@ -42,7 +42,7 @@ fn all() -> KeySpan {
 }
 
 fn first(limit: u32, keys_only: bool) -> Op {
-    Op::Range { span: all(), limit, keys_only }
+    Op::Range { span: all(), limit, keys_only, freshness: Freshness::Exact }
 }
 
 /// Everything in a store, and its revision.

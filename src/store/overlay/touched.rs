@@ -42,7 +42,7 @@ impl Touched {
                     self.keys.insert(key.clone());
                     self.deletes.insert(key.clone());
                 }
-                Op::Range { span, limit, keys_only } => {
+                Op::Range { span, limit, keys_only, .. } => {
                     let range = Range { span: span.clone(), limit: *limit, keys_only: *keys_only };
                     // Branches of one transaction often read the same.
                     if !self.ranges.contains(&range) {

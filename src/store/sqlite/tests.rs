@@ -15,7 +15,7 @@ use super::database::{DATABASE, NEW};
 use super::*;
 use crate::cause::Cause;
 use crate::store::conformance::{self, actors};
-use crate::store::{Guard, Key, KeySpan, MemoryStore, Op, OpResponse};
+use crate::store::{Freshness, Guard, Key, KeySpan, MemoryStore, Op, OpResponse};
 
 fn folder() -> tempfile::TempDir {
     tempfile::Builder::new().prefix("kube-ipam-sqlite-").tempdir().unwrap()
@@ -271,7 +271,12 @@ fn killed_processes_lose_no_acknowledged_commit_and_leave_no_half_of_one() {
     let check: String = connection(folder.path()).query_row("PRAGMA integrity_check", [], |row| row.get(0)).unwrap();
     assert_eq!(check, "ok");
     let keys = |row: &str| {
-        let all = Op::Range { span: KeySpan::prefix(&format!("{row}/")), limit: u32::MAX, keys_only: true };
+        let all = Op::Range {
+            span: KeySpan::prefix(&format!("{row}/")),
+            limit: u32::MAX,
+            keys_only: true,
+            freshness: Freshness::Exact,
+        };
         let responses = block_on(store.commit(&Txn::read(vec![all]).unwrap(), soon())).unwrap().branch.responses;
         let [OpResponse::Entries(entries)] = responses.as_slice() else { panic!("{responses:?}") };
         entries.iter().map(|e| (e.key.as_str()[2..].to_owned(), e.revision)).collect::<Vec<_>>()

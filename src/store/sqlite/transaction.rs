@@ -137,7 +137,7 @@ impl Run<'_> {
                 let mut rows = statement.query([key.as_str()])?;
                 OpResponse::Entry(rows.next()?.map(|row| entry(row, false)).transpose()?)
             }
-            Op::Range { span, limit, keys_only } => {
+            Op::Range { span, limit, keys_only, .. } => {
                 let mut statement = self.connection.prepare_cached(RANGE)?;
                 let mut rows = statement.query(params![span.from.as_str(), span.to.as_str(), limit])?;
                 let mut entries = Vec::new();

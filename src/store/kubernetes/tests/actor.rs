@@ -33,8 +33,8 @@ pub(super) struct ClientState {
     pub(super) committed: Option<Outcome>,
     /// What the store in memory would have said at each moment since it began, if nothing was to be written.
     pub(super) readings: Vec<Branch>,
-    /// The keys of its guards that were absent at some moment since it began.
-    pub(super) was_absent: BTreeSet<Key>,
+    /// The keys that have existed all the time since it began, of those that it may see at another moment.
+    pub(super) lasting: BTreeSet<Key>,
     pub(super) has_begun: bool,
     machine: Option<Box<Transaction>>,
     new_ids: bool,
@@ -62,8 +62,8 @@ impl Hash for Actor {
     fn hash<H: Hasher>(&self, state: &mut H) {
         self.open.hash(state);
         match &self.role {
-            Role::Client(ClientState { report, committed, readings, was_absent, machine, .. }) => {
-                (report, committed.is_some(), was_absent, machine).hash(state);
+            Role::Client(ClientState { report, committed, readings, lasting, machine, .. }) => {
+                (report, committed.is_some(), lasting, machine).hash(state);
                 // Of a client that was told something, only that matters.
                 report.is_none().then_some((committed, readings)).hash(state);
             }
@@ -79,7 +79,7 @@ impl Actor {
             report: None,
             committed: None,
             readings: Vec::new(),
-            was_absent: BTreeSet::new(),
+            lasting: BTreeSet::new(),
             has_begun: false,
             machine: None,
             new_ids: scenario.new_ids,

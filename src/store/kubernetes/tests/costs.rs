@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::api::Api;
-use super::scenario::{add, add_either, confirm, del, key, of, read, rewrite, write};
-use crate::store::kubernetes::api::Request;
-use crate::store::kubernetes::object::TxnId;
+use super::scenario::{add, add_either, confirm, del, hint, key, list, of, read, rewrite, write};
+use crate::store::kubernetes::api::{Request, Write};
+use crate::store::kubernetes::object::{Lock, Then, TxnId};
 use crate::store::kubernetes::rules::Rules;
 use crate::store::kubernetes::step::Step;
 use crate::store::kubernetes::transaction::Transaction;
@@ -70,6 +70,11 @@ fn requests_are_counted() {
     // One key is read once, several are read twice.
     assert_eq!(run(&mut api, &read("R", &["L"]).txn, id(3)), (cost(1, 0, 1), cost(0, 0, 0)));
     assert_eq!(run(&mut api, &read("R", &["A1", "L"]).txn, id(4)), (cost(4, 0, 2), cost(0, 0, 0)));
+    // A lock costs an exact list a look at its primary, and a hint nothing.
+    let (mut locked, lock) = (Api::default(), Lock { txn: id(8), primary: key("A1"), then: Then::Keep });
+    locked.write(&Write::lock(&key("L"), &None, lock));
+    assert_eq!(run(&mut locked, &list("R").txn, id(3)).0.reads, 3);
+    assert_eq!(run(&mut locked, &hint("R").txn, id(3)), (cost(1, 0, 1), cost(0, 0, 0)));
     // The commit on the attachment costs nothing, because the lease shows its revision.
     let revision = revision_in(&api);
     assert_eq!(run(&mut api, &confirm("C", revision).txn, id(5)), (cost(2, 3, 5), cost(0, 1, 1)));

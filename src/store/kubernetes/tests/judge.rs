@@ -5,16 +5,16 @@ use std::rc::Rc;
 
 use super::actor::{ClientState, Report};
 use super::api::Api;
+use super::hints;
 use super::meaning::meaning;
 use super::scenario::FIRST;
 use super::world::World;
-use crate::store::entries::Entries;
 use crate::store::kubernetes::api::Seen;
 use crate::store::kubernetes::clean::Clean;
 use crate::store::kubernetes::object::{Object, TxnId};
 use crate::store::kubernetes::rules::Rules;
 use crate::store::kubernetes::step::Step;
-use crate::store::{Entry, Guard, Key, KeySpan, MemoryMap, Op, Outcome, Txn};
+use crate::store::{Entry, Key, KeySpan, MemoryMap, Outcome};
 
 impl World {
     /// The transaction that a change of an object commits.
@@ -39,23 +39,27 @@ impl World {
             self.note_violation(sender, "has committed something");
             return;
         };
-        let txn = without_guards(&client.txn, &client.was_absent);
-        let outcome = Rc::make_mut(&mut self.memory).commit_at(&txn, id.revision());
+        let txn = hints::without_guards(&client.txn, &client.lasting);
+        let mut outcome = Rc::make_mut(&mut self.memory).commit_at(&txn, id.revision());
+        hints::blank(&client.txn, &mut outcome.branch);
         if client.committed.is_some() {
             self.note_violation(sender, "has committed twice");
         }
         if let Some(client) = self.actor(sender).as_client_mut() {
             client.committed = Some(outcome);
         }
+        self.note_past();
         self.note_readings();
     }
 
     /// What a client was told must be what the store in memory said: at the commit, or at some moment of a reading.
     pub(super) fn check_outcome(&mut self, i: usize, outcome: &Outcome) {
         let Some(client) = self.actors[i].as_client() else { return };
+        let mut exact = outcome.clone();
+        hints::blank(&client.txn, &mut exact.branch);
         let is_right = match &client.committed {
-            Some(committed) => committed == outcome,
-            None => client.readings.contains(&outcome.branch),
+            Some(committed) => *committed == exact,
+            None => client.readings.contains(&exact.branch),
         };
         if !is_right {
             let expected = match &client.committed {
@@ -63,6 +67,8 @@ impl World {
                 None => format!("one of {:?}", client.readings),
             };
             self.note_violation(i, &format!("was told {outcome:?}, not {expected}"));
+        } else if let Some(wrong) = self.wrong_hint(client, &outcome.branch) {
+            self.note_violation(i, &wrong);
         }
     }
 
@@ -80,9 +86,14 @@ impl World {
     pub(super) fn note_reading(&mut self, i: usize) {
         let mut copy = MemoryMap::clone(&self.memory);
         let Some(client) = self.actor(i).as_client_mut() else { return };
-        let is_absent = |key: &&Key| Entries::revision(&copy, key).is_none();
-        client.was_absent.extend(read_guards(&client.txn).into_iter().filter(is_absent).cloned());
-        let branch = copy.commit_at(&client.txn, FIRST).branch;
+        let all = KeySpan::from_to(Key::new(""), Key::new("\u{10ffff}"));
+        let exist: BTreeSet<Key> = copy.range(&all).map(|entry| entry.key).collect();
+        match client.has_begun {
+            true => client.lasting.retain(|key| exist.contains(key)),
+            false => client.lasting = exist.into_iter().filter(|key| hints::may_see(&client.txn, key)).collect(),
+        }
+        let mut branch = copy.commit_at(&client.txn, FIRST).branch;
+        hints::blank(&client.txn, &mut branch);
         if copy == *self.memory
             && let Some(client) = self.actor(i).as_client_mut()
             && !client.readings.contains(&branch)
@@ -121,32 +132,6 @@ impl World {
         let (meant, expected) = (meaning(&api), self.entries());
         (meant != expected).then(|| format!("a cleaner alone leaves {meant:?}, not {expected:?}"))
     }
-}
-
-/// The transaction without guards that held at some moment, and need not hold at the commit. What it does if they fail
-/// only reads, in these scenarios.
-fn without_guards(txn: &Txn, was_absent: &BTreeSet<Key>) -> Txn {
-    let must_hold = |guard: &&Guard| !matches!(guard, Guard::WasAbsent(key) if was_absent.contains(key));
-    let operation = |op: &Op| match op {
-        Op::Txn(inner) => Op::Txn(Box::new(without_guards(inner, was_absent))),
-        op => op.clone(),
-    };
-    let operations = |operations: &[Op]| operations.iter().map(operation).collect();
-    let when = txn.when().iter().filter(must_hold).cloned().collect();
-    Txn::new(when, operations(txn.then()), operations(txn.otherwise())).unwrap()
-}
-
-/// The keys that guards only read.
-fn read_guards(txn: &Txn) -> Vec<&Key> {
-    let own = txn.when().iter().filter_map(|guard| match guard {
-        Guard::WasAbsent(key) => Some(key),
-        Guard::Absent(_) | Guard::Unchanged(..) => None,
-    });
-    let inner = txn.then().iter().chain(txn.otherwise()).flat_map(|op| match op {
-        Op::Txn(inner) => read_guards(inner),
-        _ => Vec::new(),
-    });
-    own.chain(inner).collect()
 }
 
 /// Cleans one object.

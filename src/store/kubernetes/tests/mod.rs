@@ -6,6 +6,7 @@
 //! actor          a client with one transaction, or a cleaner
 //! scenario       transactions, what there is at first, and what may go wrong
 //! world, judge   a state, what may happen next, and what must be true; show: the same in words
+//! hints          what may be seen of another moment
 //! explore        the search; fingerprint: which states are one
 //! standing       scenarios in which nothing may go wrong
 //! rules          each rule left out, and what goes wrong without it
@@ -24,6 +25,7 @@ mod costs;
 mod explore;
 mod failures;
 mod fingerprint;
+mod hints;
 mod judge;
 mod meaning;
 mod rules;

@@ -172,6 +172,12 @@ fn a_list_is_sent_again_after_a_commit() {
 }
 
 #[test]
+fn a_locked_key_is_in_a_hint() {
+    let scenario = Scenario::new(vec![add("T1", "A1"), hint("hint").after(0)]);
+    expect_wrong(Rule::LockedInHint, &scenario, "hint was not shown L");
+}
+
+#[test]
 fn reads_come_from_no_cache() {
     expect_wrong_on(Defect::StaleReads, &adds().looks(1), "the objects mean");
 }

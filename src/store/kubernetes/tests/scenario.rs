@@ -1,7 +1,7 @@
 //! What happens in an exploration: transactions, what there is at first, and what may go wrong.
 
 use super::actor::first_id;
-use crate::store::{Guard, Key, KeySpan, Op, Revision, Txn};
+use crate::store::{Freshness, Guard, Key, KeySpan, Op, Revision, Txn};
 
 /// A client and its transaction.
 #[derive(Clone)]
@@ -222,6 +222,20 @@ pub(super) fn read(name: &'static str, keys: &[&str]) -> Client {
 
 /// Lists all keys, in one range.
 pub(super) fn list(name: &'static str) -> Client {
-    let span = KeySpan::from_to(key(""), key("~"));
-    client(name, vec![], vec![Op::Range { span, limit: 2, keys_only: false }], vec![])
+    client(name, vec![], vec![range(Freshness::Exact)], vec![])
+}
+
+/// Lists all keys, in one range that is a hint.
+pub(super) fn hint(name: &'static str) -> Client {
+    client(name, vec![], vec![range(Freshness::Hint)], vec![])
+}
+
+/// A DEL as [`del`], which also reads a hint.
+pub(super) fn del_with_hint(name: &'static str, revision: Revision) -> Client {
+    let when = vec![unchanged("A1", revision), unchanged("L", revision)];
+    client(name, when, vec![range(Freshness::Hint), Op::Delete(key("A1")), put("L", name)], vec![])
+}
+
+fn range(freshness: Freshness) -> Op {
+    Op::Range { span: KeySpan::from_to(key(""), key("~")), limit: 2, keys_only: false, freshness }
 }

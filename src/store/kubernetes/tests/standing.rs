@@ -92,6 +92,10 @@ fn with_reader() -> Vec<(&'static str, Scenario)> {
         ),
         ("a reader of one key", scenario(&[add("T1", "A1"), add("T2", "A2"), read("reader", &["L"])])),
         ("a list beside two ADDs", scenario(&[add("T1", "A1"), add("T2", "A2"), list("list")])),
+        ("a hint beside two ADDs", scenario(&[add("T1", "A1"), add("T2", "A2"), hint("hint")])),
+        ("a hint after an ADD", scenario(&[add("T1", "A1"), hint("hint").after(0)])),
+        ("a hint after a DEL", scenario(&[del("D", FIRST, false), hint("hint").after(0)]).with(&["A1", "L"])),
+        ("a hint in a DEL beside an ADD", scenario(&[del_with_hint("D", FIRST), add("T2", "A2")]).with(&["A1", "L"])),
         ("a list beside a DEL", scenario(&[del("D", FIRST, true), add("T2", "A2"), list("list")]).with(&["A1", "L"])),
     ]
 }

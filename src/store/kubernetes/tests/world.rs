@@ -1,6 +1,8 @@
 //! A state of the exploration, and everything that may happen next.
 
+use std::collections::BTreeSet;
 use std::hash::{Hash, Hasher};
+use std::num::NonZeroU64;
 use std::rc::Rc;
 
 use super::actor::Actor;
@@ -11,7 +13,7 @@ use crate::cause::Cause;
 use crate::store::kubernetes::api::{Answer, Change, Request, Write};
 use crate::store::kubernetes::object::{Object, Versioned};
 use crate::store::kubernetes::rules::Rules;
-use crate::store::{Key, MemoryMap, Op, Txn};
+use crate::store::{Key, MemoryMap, Op, Txn, Value};
 
 /// A state.
 #[derive(Clone)]
@@ -23,6 +25,8 @@ pub(super) struct World {
     pub(super) late: Vec<Rc<(usize, Write)>>,
     /// The store in memory, in which each transaction ran at the moment of its commit.
     pub(super) memory: Rc<MemoryMap>,
+    /// The entries that it ever had, as far as somebody may see them later.
+    pub(super) past: Rc<BTreeSet<(Key, NonZeroU64, Value)>>,
     pub(super) faults: Faults,
     pub(super) wrong: Option<String>,
     /// The steps to this state, if somebody wants to read them.
@@ -50,10 +54,12 @@ impl World {
             actors: clients.chain(cleaner).collect(),
             late: Vec::new(),
             memory: Rc::new(memory),
+            past: Rc::new(BTreeSet::new()),
             faults: scenario.faults,
             wrong: None,
             story: None,
         };
+        world.note_past();
         world.begin_clients();
         world
     }
@@ -64,7 +70,7 @@ impl World {
         if self.scenario.defect == Defect::StaleReads {
             self.api.objects().keys().for_each(|key| self.api.get_stale(key).hash(&mut print));
         }
-        (&self.actors, &self.late, self.faults).hash(&mut print);
+        (&self.actors, &self.late, self.faults, &self.past).hash(&mut print);
         print.finish()
     }
 
