@@ -8,8 +8,8 @@ use std::fmt::Debug;
 use std::time::Duration;
 
 use super::{
-    Branch, Cursor, Entry, Freshness, Guard, Key, KeySpan, MAX_OPERATIONS, Op, OpResponse, Outcome, Revision, Store,
-    StoreError, Txn, TxnError, Value,
+    Branch, Cursor, Entry, Freshness, Guard, Key, KeySpan, MAX_OPERATIONS, MAX_VALUE, Op, OpResponse, Outcome,
+    Revision, Store, StoreError, Txn, TxnError, Value,
 };
 use crate::deadline::Deadline;
 
@@ -265,7 +265,7 @@ async fn values(store: &impl Store) -> Result<(), Violation> {
         ("conformance/values/empty", vec![]),
         ("conformance/values/binary", (0..=255).collect()),
         ("conformance/values/unicode-é-🦀", "é 🦀 \0".as_bytes().to_vec()),
-        ("conformance/values/large", vec![0xa5; 900 << 10]),
+        ("conformance/values/large", vec![0xa5; MAX_VALUE]),
     ];
     for (text, value) in values {
         let at = run(store, vec![], vec![Op::Put(key(text), value.clone())], vec![]).await?.at;

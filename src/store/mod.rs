@@ -7,8 +7,9 @@
 //! - All guards of a transaction see the state before it, those of nested transactions too (etcd's rule). Then the
 //!   chosen operations run in order, and reads see earlier writes of the same transaction.
 //! - A path through a transaction writes each key at most once.
-//! - A path has at most [`MAX_OPERATIONS`] operations and guards, and a transaction at most [`MAX_BYTES`]. [`Txn::new`]
-//!   checks this and the rule before for every backend, so a transaction that one accepts is accepted by all.
+//! - A path has at most [`MAX_OPERATIONS`] operations and guards, a transaction at most [`MAX_BYTES`], and a value at
+//!   most [`MAX_VALUE`]. [`Txn::new`] checks this and the rule before for every backend, so a transaction that one
+//!   accepts is accepted by all.
 //! - A [`Revision`] is never reused, not even after a delete.
 //! - A transaction that writes is sent once, or again only if nothing of it was sent. A second copy would be safe right
 //!   after the first, but not an hour later, when its guards may hold again. Only the decision can handle that
@@ -46,7 +47,7 @@ pub use self::memory::{MemoryMap, MemoryStore};
 pub use self::overlay::Overlay;
 pub use self::revision::{Revision, RevisionOrder};
 pub use self::sqlite::{Integrity, SqliteReport, SqliteStore, inspect_sqlite};
-pub use self::txn::{Freshness, Guard, MAX_BYTES, MAX_OPERATIONS, Op, Txn, TxnError};
+pub use self::txn::{Freshness, Guard, MAX_BYTES, MAX_OPERATIONS, MAX_VALUE, Op, Txn, TxnError};
 pub use self::watch::{Before, KeyChange, Position, Update, Watch};
 use crate::cause::Cause;
 use crate::deadline::Deadline;

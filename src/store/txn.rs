@@ -11,6 +11,10 @@ pub const MAX_OPERATIONS: usize = 128;
 /// The most bytes in all keys and values of a transaction. etcd accepts 1.5 MiB per request.
 pub const MAX_BYTES: usize = 1 << 20;
 
+/// The most bytes in a value: 256 KiB. In the Kubernetes API, a lock holds a value beside the one that it replaces, both
+/// perhaps as base64, and etcd accepts 1.5 MiB per object.
+pub const MAX_VALUE: usize = 256 << 10;
+
 /// A condition of a transaction.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Guard {
@@ -78,6 +82,14 @@ pub enum TxnError {
     /// Too large.
     #[error("the transaction has {0} bytes; a store takes at most {MAX_BYTES}")]
     TooLarge(usize),
+    /// A value that is too large.
+    #[error("the value of {key} has {bytes} bytes; a store takes at most {MAX_VALUE}")]
+    ValueTooLarge {
+        /// Its key.
+        key: Key,
+        /// Its size.
+        bytes: usize,
+    },
     /// Two writes of the same key. Their order would be undefined.
     #[error("the transaction writes {0} twice")]
     WrittenTwice(Key),
@@ -95,6 +107,14 @@ impl Txn {
     /// Builds a transaction that every backend accepts.
     pub fn new(when: Vec<Guard>, then: Vec<Op>, otherwise: Vec<Op>) -> Result<Self, TxnError> {
         let txn = Self { when, then, otherwise };
+        // Nested transactions were checked when they were built.
+        let large = txn.then.iter().chain(&txn.otherwise).find_map(|op| match op {
+            Op::Put(key, value) if value.len() > MAX_VALUE => Some((key.clone(), value.len())),
+            _ => None,
+        });
+        if let Some((key, bytes)) = large {
+            return Err(TxnError::ValueTooLarge { key, bytes });
+        }
         match (txn.operations(), txn.bytes()) {
             (operations, _) if operations > MAX_OPERATIONS => Err(TxnError::TooManyOperations(operations)),
             (_, bytes) if bytes > MAX_BYTES => Err(TxnError::TooLarge(bytes)),
@@ -215,9 +235,14 @@ mod tests {
 
     #[test]
     fn keys_and_values_together_have_a_limit() {
-        let large = |size| Txn::new(Vec::new(), vec![Op::Put(key("k"), vec![0; size])], Vec::new());
-        assert!(large(MAX_BYTES - 1).is_ok());
-        assert_eq!(large(MAX_BYTES), Err(TxnError::TooLarge(MAX_BYTES + 1)));
+        let four = |size| {
+            let put = |text: &str, size| Op::Put(key(text), vec![0; size]);
+            let largest = ["a", "b", "c"].map(|text| put(text, MAX_VALUE));
+            Txn::new(Vec::new(), largest.into_iter().chain([put("d", size)]).collect(), Vec::new())
+        };
+        assert!(four(MAX_VALUE - 4).is_ok());
+        assert_eq!(four(MAX_VALUE - 3), Err(TxnError::TooLarge(MAX_BYTES + 1)));
+        assert_eq!(four(MAX_VALUE + 1), Err(TxnError::ValueTooLarge { key: key("d"), bytes: MAX_VALUE + 1 }));
     }
 
     #[test]

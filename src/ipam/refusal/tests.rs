@@ -51,6 +51,8 @@ fn limits_are_named_with_their_numbers() {
     assert_snapshot!(Refusal::Contended { rounds: 100 }, @"other calls took every address that was tried, 100 times in a row; the next attempt starts over");
     assert_snapshot!(Refusal::TooManyAddresses { asked: 21, most: 20 }, @"21 addresses are needed for this interface, but one transaction holds at most 20; use fewer range sets or request fewer addresses");
     assert_snapshot!(chain(&Refusal::TooLarge(TxnError::TooLarge(2_000_000))), @"what this network writes does not fit into one transaction: the transaction has 2000000 bytes; a store takes at most 1048576");
+    let value = TxnError::ValueTooLarge { key: crate::store::Key::new("k"), bytes: 300_000 };
+    assert_snapshot!(chain(&Refusal::TooLarge(value)), @"what this network writes does not fit into one transaction: the value of k has 300000 bytes; a store takes at most 262144");
     assert_snapshot!(chain(&Refusal::TooLarge(TxnError::TooManyOperations(130))), @"what this network writes does not fit into one transaction: the transaction needs 130 operations; a store takes at most 128");
 }
 
