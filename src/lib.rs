@@ -27,6 +27,7 @@
 //! the store in [`ipam::keys`], a backend in [`store`], a verb of the command line in [`cli`]. `docs/design.md` has the
 //! steps.
 
+pub mod apiserver;
 pub mod cause;
 pub mod certificate;
 pub mod cli;

@@ -69,7 +69,7 @@ impl ApiServer {
     }
 
     pub(super) fn too_many_pages(&self, object: ObjectRef) -> ClusterError {
-        let (url, object) = (self.connection.url.clone(), Box::new(object));
+        let (url, object) = (self.connection.url().to_owned(), Box::new(object));
         ClusterError::UnexpectedResponse { url, object, problem: ResponseProblem::TooManyPages(MAX_PAGES) }
     }
 }

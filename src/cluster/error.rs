@@ -4,8 +4,8 @@ use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::kubeconfig::KubeconfigProblem;
 use super::object::{ObjectRef, ResourceKind};
+use crate::apiserver::{ConnectionError, KubeconfigProblem};
 use crate::cause::Cause;
 use crate::ipam::name::NameError;
 
@@ -157,6 +157,24 @@ impl From<serde_json::Error> for ResponseProblem {
     fn from(error: serde_json::Error) -> Self {
         let (line, column) = (error.line(), error.column());
         if error.is_data() { Self::NotAsked { line, column } } else { Self::NotJson { line, column } }
+    }
+}
+
+impl From<ConnectionError> for ClusterError {
+    fn from(error: ConnectionError) -> Self {
+        match error {
+            ConnectionError::Kubeconfig { path, problem } => Self::Kubeconfig { path, problem },
+            ConnectionError::ServiceAccount { folder, problem } => Self::ServiceAccount { folder, problem },
+            ConnectionError::NotConnected { url, cause } | ConnectionError::Lost { url, cause } => {
+                Self::Unreachable { url, cause }
+            }
+            ConnectionError::TimedOut { url, waited } => Self::TimedOut { url, waited },
+            ConnectionError::Untrusted { url, cause } => Self::Untrusted { url, cause },
+            ConnectionError::TooLarge { url, limit } => {
+                let cause = Cause::new(format!("its answer is larger than {} MiB", limit >> 20));
+                Self::Unreachable { url, cause }
+            }
+        }
     }
 }
 

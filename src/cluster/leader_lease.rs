@@ -142,7 +142,7 @@ impl Connection {
             found => found?,
         };
         ObservedRecord::read(found).map(Some).map_err(|problem| {
-            let (url, object) = (self.url.clone(), Box::new(object.clone()));
+            let (url, object) = (self.url().to_owned(), Box::new(object.clone()));
             ClusterError::UnexpectedResponse { url, object, problem }
         })
     }

@@ -1,8 +1,8 @@
 //! A client of the Kubernetes API server: pods, owners, claims, events, and the Lease and watches of the controller.
 //!
 //! ```text
-//! kubeconfig file ─► kubeconfig   server, authority, credentials; nothing from the environment
-//! service account ─┘     │
+//!                    apiserver    kubeconfig, credentials, one TLS connection
+//!                        │
 //!                    Connection   async, for several requests at once ─┬─ leader_lease   the Lease of an election
 //!                        │                                             └─ watch          deletions, and our own events
 //!                    ApiServer    blocking, one request at a time, within a time limit
@@ -23,7 +23,6 @@
 //! missing pod would not count as gone (invariant 4). Each request is sent once. The kubelet retries a failed ADD, and
 //! a server that returns 429 or 503 should not immediately get a hundred nodes' requests again.
 
-mod access;
 mod access_rules;
 mod census;
 mod claim;
@@ -32,9 +31,7 @@ mod error;
 mod event;
 mod event_list;
 mod expiry;
-mod failure;
 mod inventory;
-mod kubeconfig;
 mod leader_lease;
 mod machine;
 mod node;
@@ -56,14 +53,12 @@ use kube::core::Request;
 use kube::core::params::GetParams;
 use tokio::runtime::{Builder, Runtime};
 
-pub use self::access::Access;
 pub use self::access_rules::{AccessRule, AccessRules, AccountRef};
 pub use self::connection::Connection;
 pub use self::error::{ClusterError, ResponseProblem};
 pub use self::event::{Event, EventError, Reason};
 pub use self::expiry::{Credential, credentials};
 pub use self::inventory::{DaemonPod, DaemonSetStatus, NetworkDefinition};
-pub use self::kubeconfig::KubeconfigProblem;
 pub use self::leader_lease::{LeaderElectionRecord, LeaderLease, ObservedRecord};
 pub use self::object::{ObjectRef, ResourceKind};
 use self::response::ApiResponse;
@@ -71,6 +66,7 @@ pub use self::server_version::ServerVersion;
 pub use self::watch::{Watch, WatchEnd, WatchEvent};
 pub use self::workload_kind::WorkloadKind;
 pub use self::workloads::{NodeManifest, WorkloadManifest};
+pub use crate::apiserver::{Access, KubeconfigProblem};
 use crate::deadline::Deadline;
 use crate::ipam::lease::PodRef;
 use crate::ipam::name::Name;

@@ -4,7 +4,6 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use http_body_util::BodyExt;
 use kube::client::Body;
 use kube::core::Request;
 use kube::core::params::{ListParams, WatchParams};
@@ -15,7 +14,7 @@ use super::connection::MAX_BODY;
 use super::event::{ERROR_LABEL, LABEL, REFUSED, TAKEN_OVER};
 use super::object::{ObjectRef, ResourceKind};
 use super::response::cut;
-use super::{ClusterError, Connection, ResponseProblem, failure};
+use super::{ClusterError, Connection, ResponseProblem};
 use crate::deadline::Deadline;
 
 /// How long to wait for the headers of a response.
@@ -135,16 +134,19 @@ impl Watch {
             _ => request.watch_metadata(&params, &version),
         };
         let request = request.map_err(|_| self.object.invalid_name())?;
-        let (status, body) = api.with_deadline(Deadline::after(API_TIMEOUT), api.send(request)).await?;
+        let response = api.endpoint.within(Deadline::after(API_TIMEOUT), api.endpoint.send(request)).await?;
+        let (status, body) = (response.status().as_u16(), response.into_body());
         match status {
             200 => {
                 let following = self.follow(api, body, &mut on_event);
-                api.with_deadline(Deadline::after(WATCH_TIMEOUT), following).await
+                api.endpoint.within(Deadline::after(WATCH_TIMEOUT), following).await
             }
             410 => Ok(self.expire()),
             _ => {
-                let response =
-                    api.with_deadline(Deadline::after(API_TIMEOUT), api.read_body(status, body, &self.object)).await?;
+                let response = api
+                    .endpoint
+                    .within(Deadline::after(API_TIMEOUT), api.read_body(status, body, &self.object))
+                    .await?;
                 Err(response.failure(&self.object))
             }
         }
@@ -169,10 +171,8 @@ impl Watch {
         on_event: &mut impl FnMut(WatchEvent<'_>),
     ) -> Result<WatchEnd, ClusterError> {
         let mut rest = Vec::new();
-        while let Some(frame) = body.frame().await {
-            let frame = frame.map_err(|e| failure::from_read_error(&api.url, &self.object, MAX_BODY, e.into()))?;
-            let Ok(data) = frame.into_data() else { continue };
-            rest.extend_from_slice(&data);
+        while let Some(part) = api.endpoint.next_part(&mut body).await? {
+            rest.extend_from_slice(&part);
             while let Some(end) = rest.iter().position(|byte| *byte == b'\n') {
                 let line: Vec<u8> = rest.drain(..=end).collect();
                 let line: Line = serde_json::from_slice(&line).map_err(|e| self.unexpected(api, e))?;
@@ -197,7 +197,7 @@ impl Watch {
         match r#type.as_str() {
             "ERROR" if object.code == 410 => return Ok(Some(self.expire())),
             "ERROR" => {
-                let (url, status, message) = (api.url.clone(), object.code, cut(&object.message));
+                let (url, status, message) = (api.url().to_owned(), object.code, cut(&object.message));
                 return Err(ClusterError::ServerError { url, status, message });
             }
             "DELETED" if self.object.kind == ResourceKind::Pod => {
@@ -223,7 +223,7 @@ impl Watch {
     }
 
     fn unexpected(&self, api: &Connection, problem: impl Into<ResponseProblem>) -> ClusterError {
-        let (url, object) = (api.url.clone(), Box::new(self.object.clone()));
+        let (url, object) = (api.url().to_owned(), Box::new(self.object.clone()));
         ClusterError::UnexpectedResponse { url, object, problem: problem.into() }
     }
 }

@@ -3,13 +3,18 @@
 use std::fs;
 use std::path::Path;
 
+use kube::Config;
 use proptest::prelude::{ProptestConfig, any, proptest};
 use serde_json::{Value, json};
 
-use super::super::kubeconfig::read;
 use super::*;
+use crate::apiserver::ConnectionError;
 
 const SERVER: &str = "http://192.0.2.10:6443";
+
+fn read(path: &Path) -> Result<Config, ConnectionError> {
+    Access::Kubeconfig(path.to_owned()).read()
+}
 
 /// The user section of a kubeconfig, with its secrets.
 fn user(path: &Path) -> Value {

@@ -3,11 +3,13 @@
 use std::path::{Path, PathBuf};
 
 use kube::Config;
+use serde::{Deserialize, Serialize};
 
-use super::{ClusterError, kubeconfig};
+use super::{ConnectionError, kubeconfig};
 
 /// Where the API server's URL and our credentials come from.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub enum Access {
     /// A kubeconfig file.
     Kubeconfig(PathBuf),
@@ -22,14 +24,14 @@ pub enum Access {
 
 impl Access {
     /// The file or folder, for error texts.
-    pub(super) fn path(&self) -> &Path {
+    pub fn path(&self) -> &Path {
         match self {
             Self::Kubeconfig(path) | Self::ServiceAccount { folder: path, .. } => path,
         }
     }
 
     /// Reads the current files.
-    pub(super) fn read(&self) -> Result<Config, ClusterError> {
+    pub fn read(&self) -> Result<Config, ConnectionError> {
         let config = match self {
             Self::Kubeconfig(path) => kubeconfig::read(path),
             Self::ServiceAccount { folder, server } => kubeconfig::from_service_account(folder, server),
@@ -37,10 +39,10 @@ impl Access {
         config.map_err(|problem| self.unusable(problem))
     }
 
-    pub(super) fn unusable(&self, problem: kubeconfig::KubeconfigProblem) -> ClusterError {
+    pub(super) fn unusable(&self, problem: kubeconfig::KubeconfigProblem) -> ConnectionError {
         match self {
-            Self::Kubeconfig(path) => ClusterError::Kubeconfig { path: path.clone(), problem },
-            Self::ServiceAccount { folder, .. } => ClusterError::ServiceAccount { folder: folder.clone(), problem },
+            Self::Kubeconfig(path) => ConnectionError::Kubeconfig { path: path.clone(), problem },
+            Self::ServiceAccount { folder, .. } => ConnectionError::ServiceAccount { folder: folder.clone(), problem },
         }
     }
 }

@@ -75,7 +75,7 @@ pub enum KubeconfigProblem {
 
 impl KubeconfigProblem {
     /// What to do about it.
-    pub(super) fn details(&self) -> String {
+    pub fn details(&self) -> String {
         match self {
             Self::Missing => "the pod's annotations are read with it; \"kubeConfig\" in the ipam block or in the node \
                               defaults names another one, and \"annotations\": false makes the network read none"

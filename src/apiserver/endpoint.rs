@@ -1,0 +1,89 @@
+//! The async client, for several requests at once.
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use http_body_util::{BodyExt, Limited};
+use kube::client::Body;
+use kube::{Client, Config};
+
+use super::{Access, ConnectionError, kubeconfig};
+use crate::deadline::Deadline;
+
+/// The timeout for connecting. It allows one retransmission, which comes after a second.
+pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_millis(1500);
+
+/// An API server, with the credentials from when it was opened. Needs a tokio runtime.
+pub struct Endpoint {
+    /// The file or folder of the credentials, for error texts.
+    credentials: PathBuf,
+    url: String,
+    client: Client,
+}
+
+impl Endpoint {
+    /// Connects with the first request to the server that these credentials were read for ([`Access::read`]).
+    pub fn open(access: &Access, mut config: Config) -> Result<Self, ConnectionError> {
+        config.connect_timeout = Some(CONNECT_TIMEOUT);
+        config.default_retry = false;
+        let url = display_url(&config.cluster_url);
+        if config.accept_invalid_certs || config.cluster_url.scheme_str() == Some("http") {
+            tracing::warn!(url, "its identity is not verified; anyone on the network path can pose as this API server");
+        }
+        // The client spawns a task.
+        let client = Client::try_from(config).map_err(|e| access.unusable(kubeconfig::from_client_error(e)))?;
+        Ok(Self { credentials: access.path().to_owned(), url, client })
+    }
+
+    /// The server's URL, for error texts.
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// The file or folder of the credentials, for error texts.
+    pub fn credentials(&self) -> &Path {
+        &self.credentials
+    }
+
+    /// Sends a request once. The body of its response is unread.
+    pub async fn send(&self, request: http::Request<Vec<u8>>) -> Result<http::Response<Body>, ConnectionError> {
+        let response = self.client.send(request.map(Body::from)).await;
+        response.map_err(|e| ConnectionError::from_send_error(&self.url, e))
+    }
+
+    /// Reads the whole body of a response, up to this many bytes.
+    pub async fn read(&self, body: Body, limit: usize) -> Result<Vec<u8>, ConnectionError> {
+        let body = Limited::new(body, limit).collect().await;
+        Ok(body.map_err(|e| ConnectionError::from_read_error(&self.url, limit, e))?.to_bytes().into())
+    }
+
+    /// Reads the next part of a body; `None` at its end.
+    pub async fn next_part(&self, body: &mut Body) -> Result<Option<Vec<u8>>, ConnectionError> {
+        while let Some(frame) = body.frame().await {
+            let frame = frame.map_err(|e| ConnectionError::from_read_error(&self.url, usize::MAX, e.into()))?;
+            if let Ok(data) = frame.into_data() {
+                return Ok(Some(data.into()));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Waits until the deadline at most.
+    pub async fn within<T, E: From<ConnectionError>>(
+        &self,
+        deadline: Deadline,
+        request: impl Future<Output = Result<T, E>>,
+    ) -> Result<T, E> {
+        let began = Instant::now();
+        let response = tokio::time::timeout_at(deadline.instant().into(), request).await;
+        response.unwrap_or_else(|_| {
+            Err(ConnectionError::TimedOut { url: self.url.clone(), waited: began.elapsed() }.into())
+        })
+    }
+}
+
+/// A server's URL for error texts, without its query, which may contain a secret.
+fn display_url(url: &http::Uri) -> String {
+    let host = url.authority().map_or("", |authority| authority.as_str());
+    format!("{}://{host}{}", url.scheme_str().unwrap_or_default(), url.path().trim_end_matches('/'))
+}
