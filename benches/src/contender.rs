@@ -3,7 +3,8 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use kube_ipam::store::{EtcdConfig, StoreConfig};
+use kube_ipam::apiserver::Access;
+use kube_ipam::store::{EtcdConfig, KubernetesConfig, StoreConfig};
 use kube_ipam_e2e::{Result, fill};
 use serde_json::{Value, json};
 
@@ -103,6 +104,8 @@ pub(crate) enum Who {
     Etcd,
     /// The least work of a process on etcd.
     FloorEtcd,
+    /// kube-ipam with custom resources.
+    Kubernetes,
 }
 
 impl Who {
@@ -115,6 +118,7 @@ impl Who {
             Self::FloorCall => "floor: the same in a whole call",
             Self::Etcd => "kube-ipam, etcd",
             Self::FloorEtcd => "floor: etcd, one put",
+            Self::Kubernetes => "kube-ipam, Kubernetes API",
         }
     }
 }
@@ -141,6 +145,7 @@ impl Contender {
         let who = match store {
             StoreConfig::Embedded { .. } => Who::Embedded,
             StoreConfig::Etcd(_) => Who::Etcd,
+            StoreConfig::Kubernetes(_) => Who::Kubernetes,
         };
         let mut defaults = defaults(folder, store);
         if held == Held::AllButOne {
@@ -213,6 +218,13 @@ fn defaults(folder: &Path, store: &StoreConfig) -> Value {
         StoreConfig::Embedded { data_dir } => json!({ "store": "embedded", "dataDir": data_dir }),
         StoreConfig::Etcd(EtcdConfig { urls, prefix, .. }) => {
             json!({ "etcdConfig": { "etcdURL": urls.join(","), "prefix": prefix } })
+        }
+        StoreConfig::Kubernetes(KubernetesConfig { access, namespace }) => {
+            let kubeconfig = access.iter().find_map(|access| match access {
+                Access::Kubeconfig(file) => Some(file),
+                Access::ServiceAccount { .. } => None,
+            });
+            json!({ "store": "kubernetes", "kubernetesConfig": { "namespace": namespace }, "kubeConfig": kubeconfig })
         }
     };
     set(&mut defaults, &keys);

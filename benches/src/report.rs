@@ -68,7 +68,7 @@ impl Measured {
         for ((held, verb, who), times) in &self.times {
             let floor = match who {
                 Who::Embedded | Who::HostLocal | Who::FloorSqlite | Who::FloorCall => Who::FloorSqlite,
-                Who::Etcd | Who::FloorEtcd => Who::FloorEtcd,
+                Who::Etcd | Who::FloorEtcd | Who::Kubernetes => Who::FloorEtcd,
             };
             let of = |other| self.ratio((*held, *who), other, *verb).map(factor).unwrap_or_default();
             table.row([

@@ -5,6 +5,7 @@
 //!   ├─ Tenant    a namespace with its own users; what a test sees of the others is what it asks for
 //!   ├─ Client    requests as one user, each on a connection of its own            (client)
 //!   ├─ apply     server-side apply, until a definition's objects can be created   (apply)
+//!   ├─ store     the resources of the Kubernetes store (store)
 //!   └─ requests  what a user has requested, from the server's audit log           (audit)
 //! ```
 //!
@@ -17,6 +18,7 @@ mod apply;
 mod audit;
 mod client;
 pub(crate) mod setup;
+pub mod store;
 mod tenant;
 
 use std::fs;

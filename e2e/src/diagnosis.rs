@@ -40,6 +40,7 @@ impl Diagnosis {
         let store = match node.store() {
             StoreConfig::Etcd(etcd) => etcd.urls.join(","),
             StoreConfig::Embedded { data_dir } => data_dir.display().to_string(),
+            StoreConfig::Kubernetes(config) => format!("kubernetes://{}", config.namespace),
         };
         let mut command = doctor(node);
         command.args(["-o", "json", "--store", &store]).args(options);

@@ -5,19 +5,26 @@ use std::thread;
 
 use kube_ipam::store::EtcdConfig;
 
+use crate::api_server::ApiServer;
 use crate::etcd::{self, Cluster};
 use crate::node::{Node, Plugin};
 
 /// Creates fresh machines.
 pub struct Machines {
-    etcd: Option<Cluster>,
+    place: Place,
     made: AtomicU32,
+}
+
+enum Place {
+    Embedded,
+    Etcd(Box<Cluster>),
+    Kubernetes(&'static ApiServer),
 }
 
 impl Machines {
     /// Machines with embedded stores.
     pub fn embedded() -> Self {
-        Self { etcd: None, made: AtomicU32::new(0) }
+        Self::on(Place::Embedded)
     }
 
     /// Machines that share one etcd, each with its own prefix; `None`, with the test reported as skipped, if etcd is
@@ -28,16 +35,33 @@ impl Machines {
     pub fn etcd(test: &str) -> Option<Self> {
         etcd::installed_or_skip(test).then(|| {
             let cluster = Cluster::plain(1).unwrap_or_else(|error| panic!("etcd: {error}"));
-            Self { etcd: Some(cluster), made: AtomicU32::new(0) }
+            Self::on(Place::Etcd(Box::new(cluster)))
         })
+    }
+
+    /// Machines that share one API server, each with a namespace of its own for its store; `None`, with the test reported
+    /// as skipped, if no API server is installed.
+    ///
+    /// # Panics
+    /// If it doesn't start.
+    pub fn kubernetes(test: &str) -> Option<Self> {
+        ApiServer::with_store(test).map(|tenant| Self::on(Place::Kubernetes(tenant.server())))
+    }
+
+    fn on(place: Place) -> Self {
+        Self { place, made: AtomicU32::new(0) }
     }
 
     /// A fresh machine.
     pub fn node(&self) -> Node {
         let number = self.made.fetch_add(1, Ordering::Relaxed);
-        match &self.etcd {
-            None => Node::new(Plugin::kube_ipam()),
-            Some(cluster) => {
+        match &self.place {
+            Place::Embedded => Node::new(Plugin::kube_ipam()),
+            Place::Kubernetes(server) => {
+                let tenant = server.tenant().unwrap_or_else(|error| panic!("a namespace: {error}"));
+                Node::on_kubernetes(&tenant.store())
+            }
+            Place::Etcd(cluster) => {
                 let prefix = format!("/kube-ipam/v1/{number}/");
                 Node::on_etcd(&EtcdConfig { prefix, ..cluster.config() })
             }
@@ -48,10 +72,10 @@ impl Machines {
 /// Runs a case on a fresh machine with each kind of store, as far as it is installed.
 ///
 /// # Panics
-/// If etcd doesn't start.
+/// If etcd or the API server doesn't start.
 pub fn on_each_store(test: &str, case: impl Fn(&Node)) {
     case(&Machines::embedded().node());
-    if let Some(machines) = Machines::etcd(test) {
+    for machines in [Machines::etcd(test), Machines::kubernetes(test)].into_iter().flatten() {
         case(&machines.node());
     }
 }

@@ -4,7 +4,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
 
-use kube_ipam::store::{EtcdConfig, StoreConfig};
+use kube_ipam::apiserver::Access;
+use kube_ipam::store::{EtcdConfig, KubernetesConfig, StoreConfig};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -84,6 +85,22 @@ impl Node {
         node
     }
 
+    /// A machine with kube-ipam that uses the custom resources of a namespace.
+    ///
+    /// # Panics
+    /// If its files can't be written, or the store is reached by anything but kubeconfigs.
+    pub fn on_kubernetes(config: &KubernetesConfig) -> Self {
+        let mut node = Self::new(Plugin::kube_ipam());
+        let [Access::Kubeconfig(kubeconfig)] = config.access.as_slice() else { panic!("no kubeconfig: {config:?}") };
+        node.store = json!({
+            "store": "kubernetes",
+            "kubernetesConfig": { "namespace": config.namespace },
+            "kubeConfig": kubeconfig,
+        });
+        node.set_defaults(&json!({}));
+        node
+    }
+
     /// The same machine and files with another plugin.
     #[must_use]
     pub fn with(&self, plugin: Plugin) -> Self {
@@ -98,6 +115,11 @@ impl Node {
         let text = |value: &Value| value.as_str().map(str::to_owned);
         if let Some(data_dir) = text(&self.store["dataDir"]) {
             return StoreConfig::Embedded { data_dir: data_dir.into() };
+        }
+        if let Some(namespace) = text(&self.store["kubernetesConfig"]["namespace"]) {
+            let kubeconfig = text(&self.store["kubeConfig"]).unwrap_or_default();
+            let access = vec![Access::Kubeconfig(kubeconfig.into())];
+            return StoreConfig::Kubernetes(KubernetesConfig { access, namespace });
         }
         let etcd = &self.store["etcdConfig"];
         let urls = text(&etcd["etcdURL"]).unwrap_or_else(|| panic!("no store in {}", self.store));

@@ -108,7 +108,7 @@ impl ControllerArgs {
                 "{store} has the addresses of this node alone, and a controller is for those of a cluster: run \
                  `kube-ipam sweep` here by a timer, or say --embedded where this node is all there is"
             ))),
-            (StoreConfig::Etcd(_), true) => {
+            (StoreConfig::Etcd(_) | StoreConfig::Kubernetes(_), true) => {
                 Err(CliError::Refused(format!("--embedded is for the embedded store, and the store is {store}")))
             }
             _ => Ok(()),

@@ -11,11 +11,14 @@ use crate::error::Error;
 use crate::ipam::name::Name;
 use crate::store::StoreConfig;
 
+/// How `--store` begins for custom resources; their namespace follows.
+const KUBERNETES: &str = "kubernetes://";
+
 /// Which store a verb is about: that of the node defaults, unless an option names another.
 #[derive(Clone, Debug, Args)]
 pub(super) struct StoreArgs {
-    /// The folder of an embedded store, or a comma list of the URLs of an etcd (its credentials come from the node
-    /// defaults)
+    /// The folder of an embedded store, a comma list of the URLs of an etcd (its credentials come from the node
+    /// defaults), or `kubernetes://NAMESPACE` for custom resources
     #[arg(long, value_name = "DIR|URLS", conflicts_with = "data_dir")]
     store: Option<String>,
     /// The folder of an embedded store
@@ -77,6 +80,12 @@ impl StoreArgs {
         let mut loaded = config::load(&document, &name, env, Purpose { add: true, pod: false });
         let embedded = |folder: &Path| std::path::absolute(folder).map(|data_dir| StoreConfig::Embedded { data_dir });
         match (&self.store, &self.data_dir) {
+            (Some(place), _) if place.starts_with(KUBERNETES) => {
+                let namespace = place.trim_start_matches(KUBERNETES);
+                let found = config::kubernetes_in(namespace, &loaded.settings.kubeconfigs);
+                let kubernetes = found.map_err(|problem| CliError::unusable("--store", problem))?;
+                loaded.settings.store = Ok(StoreConfig::Kubernetes(kubernetes));
+            }
             (Some(urls), _) if urls.contains("://") => {
                 let defaults = match &loaded.settings.store {
                     Ok(StoreConfig::Etcd(etcd)) => Some(etcd),

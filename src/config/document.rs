@@ -115,11 +115,15 @@ document! {
         "vrf" vrf: Name,
         /// Stores addresses in etcd, shared by the cluster.
         "etcdConfig" etcd: EtcdBlock,
+        /// Stores addresses in custom resources of the Kubernetes API, shared by the cluster. Setting it selects that
+        /// store.
+        "kubernetesConfig" kubernetes: KubernetesBlock,
         /// The kubeconfig for reading pods.
         "kubeConfig" kube_config: PathBuf,
         /// `false`: this network does not read its pods' annotations. Default: `true`.
         "annotations" annotations: bool,
-        /// `embedded`: stores addresses on this node only, in SQLite below `dataDir`.
+        /// `kubernetes`: stores addresses in custom resources of the Kubernetes API, shared by the cluster. `embedded`:
+        /// stores them on this node only, in SQLite below `dataDir`.
         "store" store: StoreName,
         /// The folder of the embedded store; setting it also selects that store. Also the folder in which host-local
         /// kept its addresses. Default: /var/lib/kube-ipam/store, and /var/lib/cni/networks for host-local.
@@ -240,6 +244,14 @@ document! {
         "prefix" prefix: String,
         /// The kubeconfig for reading pods; the same as `kubeConfig` of the ipam block.
         "kubeConfig" kube_config: PathBuf,
+    }
+}
+
+document! {
+    /// The custom resources of the Kubernetes API. They are reached by the `kubeConfig` of the node defaults.
+    KubernetesBlock {
+        /// The namespace that they are in. Default: `kube-ipam`.
+        "namespace" namespace: String,
     }
 }
 
@@ -396,6 +408,7 @@ macro_rules! words {
 #[derive(Clone, Copy, Debug)]
 pub(super) enum StoreName {
     Embedded,
+    Kubernetes,
 }
 
 /// What STATUS checks.
@@ -410,7 +423,10 @@ pub(super) enum ProbeNew {
     Always,
 }
 
-words!(StoreName, "\"embedded\" (etcd is chosen by etcdConfig)", "embedded" => Embedded);
+words!(
+    StoreName, "\"kubernetes\" or \"embedded\" (etcd is chosen by etcdConfig)",
+    "kubernetes" => Kubernetes, "embedded" => Embedded
+);
 words!(Status, "\"strict\"", "strict" => Strict);
 words!(ProbeNew, "\"always\"", "always" => Always);
 words!(

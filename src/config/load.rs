@@ -136,9 +136,10 @@ fn resolve(
     mut diagnostics: Diagnostics,
 ) -> LoadedConfig {
     let block = block(config, &found, &mut diagnostics);
-    let store =
-        store::choose(&block, &found.defaults.block, (&found.file, found.is_known()), purpose.pod, &mut diagnostics);
-    let kubeconfigs = kubeconfigs(&block, &found);
+    let file = (found.file.as_path(), found.is_known());
+    let of_defaults = kubeconfigs(None, &found);
+    let store = store::choose(&block, &found.defaults.block, file, &of_defaults, purpose.pod, &mut diagnostics);
+    let kubeconfigs = kubeconfigs(Some(&block), &found);
     let sweep = sweep(&found, &diagnostics);
     let merged = block.or(found.defaults.block);
 
@@ -311,12 +312,12 @@ fn log(field: &Field<ShortOrLong<PathBuf, LogBlock>>, diagnostics: &mut Diagnost
 
 /// The paths of the kubeconfig: the block's, else the defaults', else one in the defaults' folder or the path of the Go
 /// kube-ipam. Ignores the environment, because Calico exports its own kubeconfig there.
-fn kubeconfigs(block: &IpamBlock, found: &defaults::DefaultsFile) -> Vec<PathBuf> {
+fn kubeconfigs(block: Option<&IpamBlock>, found: &defaults::DefaultsFile) -> Vec<PathBuf> {
     let named = |layer: &IpamBlock| {
         let of_etcd = || layer.etcd.get().and_then(|etcd| etcd.kube_config.get()).cloned();
         layer.kube_config.get().cloned().or_else(of_etcd)
     };
-    match named(block).or_else(|| named(&found.defaults.block)) {
+    match block.and_then(named).or_else(|| named(&found.defaults.block)) {
         Some(path) => vec![path],
         None => vec![found.file.with_file_name(KUBECONFIG), GO_KUBECONFIG.into()],
     }

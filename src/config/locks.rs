@@ -27,7 +27,7 @@ pub(super) struct Unit {
 
 /// All units. Any other key is locked alone.
 pub(super) const UNITS: [Unit; 5] = [
-    Unit { name: "store", keys: &["store", "dataDir", "etcdConfig"], by_default: true },
+    Unit { name: "store", keys: &["store", "dataDir", "etcdConfig", "kubernetesConfig"], by_default: true },
     Unit { name: "kubeConfig", keys: &["kubeConfig"], by_default: true },
     Unit { name: "log", keys: &["log", "resolvConf"], by_default: true },
     Unit { name: "vrf", keys: &["vrf"], by_default: false },

@@ -35,7 +35,7 @@ pub use self::load::{
 pub use self::locks::locked_keys;
 pub use self::problem::{ConfigError, Problem};
 pub use self::quantity::{QuantityError, duration};
-pub use self::store::etcd_at;
+pub use self::store::{etcd_at, kubernetes_in};
 use crate::cni::{Dns, Route};
 use crate::ipam::name::Name;
 use crate::ipam::node_selector::LocalNode;

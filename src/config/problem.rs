@@ -180,13 +180,16 @@ pub enum Problem {
 
     /// A call for a pod, without a store in its config.
     #[error(
-        "no store is set for this pod's address; set \"etcdConfig\" (addresses shared by the cluster) or \
-         \"store\": \"embedded\" (addresses of this node alone) in the node defaults, {}", .0.display()
+        "no store is set for this pod's address; set \"store\": \"kubernetes\" or \"etcdConfig\" (addresses shared by \
+         the cluster), or \"store\": \"embedded\" (addresses of this node alone) in the node defaults, {}", .0.display()
     )]
     NoStore(PathBuf),
     /// Two stores in one document.
-    #[error("\"embedded\" contradicts etcdConfig beside it; keep one of the two")]
-    TwoStores,
+    #[error("contradicts {0} beside it; keep one of the two")]
+    TwoStores(&'static str),
+    /// A name that no namespace can have.
+    #[error("{0:?} can't be the name of a namespace; use lower-case letters, digits and '-', at most 63 characters")]
+    NotANamespace(String),
     #[error("missing; name etcd's members, such as \"https://192.0.2.50:2379,https://192.0.2.58:2379\"")]
     NoUrl,
     #[error("{0:?} is not the URL of an etcd member; it must look like \"https://192.0.2.50:2379\"")]

@@ -3,11 +3,13 @@
 use std::path::{Path, PathBuf};
 
 use super::diagnostics::{ConfigErrors, ConfigWarning, Diagnostics};
-use super::document::{EtcdBlock, IpamBlock, Urls};
+use super::document::{EtcdBlock, IpamBlock, KubernetesBlock, StoreName, Urls};
 use super::keys;
 use super::problem::Problem;
 use super::read::{Field, shortened};
-use crate::store::{EtcdConfig, StoreConfig};
+use crate::apiserver::Access;
+use crate::ipam::name::is_object_name;
+use crate::store::{EtcdConfig, KubernetesConfig, StoreConfig};
 
 /// The folder of the embedded store.
 const DATA_DIR: &str = "/var/lib/kube-ipam/store";
@@ -15,8 +17,11 @@ const DATA_DIR: &str = "/var/lib/kube-ipam/store";
 /// The default prefix of every key in etcd.
 const PREFIX: &str = "/kube-ipam/v1/";
 
+/// The default namespace of the custom resources.
+const NAMESPACE: &str = "kube-ipam";
+
 /// The keys that choose a store.
-const KEYS: [&str; 3] = ["store", "dataDir", "etcdConfig"];
+const KEYS: [&str; 4] = ["store", "dataDir", "etcdConfig", "kubernetesConfig"];
 
 /// The choice of one document.
 enum Choice {
@@ -31,16 +36,19 @@ enum Choice {
 ///
 /// The whole etcdConfig comes from one of the two, so that certificates and passwords of the defaults are never sent to
 /// a block's URL. `file` is the file of the node defaults. `file_known` is set if it was read or does not exist.
+/// `kubeconfigs` are those of the defaults alone, for the same reason.
 pub(super) fn choose(
     block: &IpamBlock,
     defaults: &IpamBlock,
     (file, file_known): (&Path, bool),
+    kubeconfigs: &[PathBuf],
     is_pod: bool,
     diagnostics: &mut Diagnostics,
 ) -> Result<StoreConfig, ConfigErrors> {
     let data_dir = || block.data_dir.get().or(defaults.data_dir.get()).cloned().unwrap_or_else(|| DATA_DIR.into());
-    let (layer, choice) = match choice(block, data_dir, diagnostics) {
-        Choice::Unset => (defaults, choice(defaults, data_dir, diagnostics)),
+    let access = || kubeconfigs.iter().cloned().map(Access::Kubeconfig).collect();
+    let (layer, choice) = match choice(block, data_dir, access, diagnostics) {
+        Choice::Unset => (defaults, choice(defaults, data_dir, access, diagnostics)),
         chosen => (block, chosen),
     };
     match choice {
@@ -58,21 +66,70 @@ pub(super) fn choose(
     }
 }
 
-fn choice(layer: &IpamBlock, data_dir: impl Fn() -> PathBuf, diagnostics: &mut Diagnostics) -> Choice {
-    match (&layer.etcd, &layer.store, &layer.data_dir) {
-        (Field::Present { .. }, Field::Present { at, .. }, _) => {
-            diagnostics.mistake(at, Problem::TwoStores);
-            Choice::Invalid
-        }
-        // With etcdConfig, dataDir is only the folder where host-local kept its addresses.
-        (Field::Present { value: etcd, .. }, Field::Absent, _) => match etcd_config(etcd, diagnostics) {
-            Some(config) => Choice::Store(StoreConfig::Etcd(config)),
+fn choice(
+    layer: &IpamBlock,
+    data_dir: impl Fn() -> PathBuf,
+    access: impl Fn() -> Vec<Access>,
+    diagnostics: &mut Diagnostics,
+) -> Choice {
+    let (etcd, kubernetes) = (&layer.etcd, &layer.kubernetes);
+    if etcd.is_invalid() || kubernetes.is_invalid() || layer.store.is_invalid() {
+        return Choice::Invalid;
+    }
+    let contradicted = match (layer.store.located(), etcd.located(), kubernetes.located()) {
+        (Some((at, _)), Some(_), _) => Some((at, "etcdConfig")),
+        (Some((at, StoreName::Embedded)), _, Some(_)) => Some((at, "kubernetesConfig")),
+        (_, Some(_), Some((at, _))) => Some((at, "etcdConfig")),
+        _ => None,
+    };
+    if let Some((at, other)) = contradicted {
+        diagnostics.mistake(at, Problem::TwoStores(other));
+        return Choice::Invalid;
+    }
+    // With another store, dataDir is only the folder where host-local kept its addresses.
+    if let Some(etcd) = etcd.get() {
+        return etcd_config(etcd, diagnostics)
+            .map_or(Choice::Invalid, |config| Choice::Store(StoreConfig::Etcd(config)));
+    }
+    match (layer.store.get(), kubernetes.get(), &layer.data_dir) {
+        (Some(StoreName::Kubernetes), block, _) | (None, block @ Some(_), _) => match namespace(block, diagnostics) {
+            Some(namespace) => Choice::Store(StoreConfig::Kubernetes(KubernetesConfig { access: access(), namespace })),
             None => Choice::Invalid,
         },
-        (Field::Invalid, ..) | (_, Field::Invalid, _) | (Field::Absent, _, Field::Invalid) => Choice::Invalid,
-        (Field::Absent, Field::Absent, Field::Absent) => Choice::Unset,
-        (Field::Absent, ..) => Choice::Store(StoreConfig::Embedded { data_dir: data_dir() }),
+        (_, _, Field::Invalid) => Choice::Invalid,
+        (None, None, Field::Absent) => Choice::Unset,
+        (Some(StoreName::Embedded), ..) | (None, None, Field::Present { .. }) => {
+            Choice::Store(StoreConfig::Embedded { data_dir: data_dir() })
+        }
     }
+}
+
+/// The namespace of a `kubernetesConfig`; `None` if it has a mistake. Reports that.
+fn namespace(block: Option<&KubernetesBlock>, diagnostics: &mut Diagnostics) -> Option<String> {
+    let Some(block) = block else { return Some(NAMESPACE.to_owned()) };
+    let Some((at, namespace)) = block.namespace.located() else {
+        return (!block.namespace.is_invalid()).then(|| NAMESPACE.to_owned());
+    };
+    if !is_namespace(namespace) {
+        diagnostics.mistake(at, Problem::NotANamespace(shortened(namespace).into_owned()));
+        return None;
+    }
+    Some(namespace.clone())
+}
+
+/// Whether a namespace can have this name (RFC 1123 label).
+fn is_namespace(name: &str) -> bool {
+    name.len() <= 63 && !name.contains('.') && is_object_name(name)
+}
+
+/// The store in custom resources of this namespace, reached by these kubeconfigs.
+pub fn kubernetes_in(namespace: &str, kubeconfigs: &[PathBuf]) -> Result<KubernetesConfig, Problem> {
+    let namespace = if namespace.is_empty() { NAMESPACE } else { namespace };
+    if !is_namespace(namespace) {
+        return Err(Problem::NotANamespace(shortened(namespace).into_owned()));
+    }
+    let access = kubeconfigs.iter().cloned().map(Access::Kubeconfig).collect();
+    Ok(KubernetesConfig { access, namespace: namespace.to_owned() })
 }
 
 /// The mistakes that break a document's choice. A near miss of a key does not.

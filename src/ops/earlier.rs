@@ -106,6 +106,6 @@ fn gaps_of_log(settings: &CallSettings, store: &StoreConfig, excerpt: Excerpt) -
     gaps.extend((unparsed > 0).then_some(Gap::LogLines(unparsed)));
     gaps.extend(unread.into_iter().map(|(file, why)| Gap::LogFile { file, why: Cause::new(why.to_string()) }));
     // An embedded store is this node's alone.
-    gaps.extend(matches!(store, StoreConfig::Etcd(_)).then_some(Gap::OtherNodes));
+    gaps.extend(matches!(store, StoreConfig::Etcd(_) | StoreConfig::Kubernetes(_)).then_some(Gap::OtherNodes));
     gaps
 }

@@ -200,7 +200,7 @@ fn end_if_all_are_done(
 pub fn nodes(settings: &CallSettings, store: &StoreConfig, deadline: Deadline) -> Result<Vec<Name>, String> {
     match store {
         StoreConfig::Embedded { .. } => Ok(vec![settings.node.clone()]),
-        StoreConfig::Etcd(_) => {
+        StoreConfig::Etcd(_) | StoreConfig::Kubernetes(_) => {
             let kubeconfig = settings.kubeconfigs.iter().find(|path| path.exists());
             let kubeconfig =
                 kubeconfig.ok_or_else(|| format!("there is no kubeconfig at {}", paths(&settings.kubeconfigs)))?;

@@ -42,6 +42,13 @@ impl Store for OpenStore {
         }
     }
 
+    async fn page(&self, span: &KeySpan, from: &Cursor, limit: u32, deadline: Deadline) -> Result<Page, StoreError> {
+        match self {
+            Self::Direct(backend) => backend.page(span, from, limit, deadline).await,
+            Self::Overlay(overlay) => overlay.page(span, from, limit, deadline).await,
+        }
+    }
+
     async fn history(&self, key: &Key, limit: usize, deadline: Deadline) -> Result<KeyHistory, StoreError> {
         match self {
             Self::Direct(backend) => backend.history(key, limit, deadline).await,
@@ -128,6 +135,15 @@ impl Session {
     fn read(&self, operations: Vec<Op>, deadline: Deadline) -> Result<Vec<OpResponse>, Error> {
         let txn = Txn::read(operations).map_err(|error| Error::from(Refusal::from(error)))?;
         Ok(self.wait(self.store.commit(&txn, deadline))?.branch.responses)
+    }
+
+    /// Removes what transactions of dead processes have left ([`Store::collect_remains`]). A session that writes nothing
+    /// removes nothing.
+    pub fn collect_remains(&self, deadline: Deadline) -> Result<usize, Error> {
+        match &self.store {
+            OpenStore::Direct(backend) => self.wait(backend.collect_remains(deadline)),
+            OpenStore::Overlay(_) => Ok(0),
+        }
     }
 
     /// Reads one page.

@@ -79,7 +79,7 @@ pub(super) fn of_problem(problem: &Problem) -> Code {
         Problem::NodesWithoutSubnet | Problem::NoGlobs => 225,
         Problem::TooManyRanges { .. } => 226,
         Problem::NoDestination | Problem::HostBits { .. } | Problem::RouteFamily { .. } => 227,
-        Problem::NoStore(_) | Problem::TwoStores => 228,
+        Problem::NoStore(_) | Problem::TwoStores(_) => 228,
         Problem::NoUrl | Problem::NotAUrl(_) | Problem::SecretInUrl => 229,
         Problem::Needs(_) | Problem::Differs(_) => 230,
         Problem::BadPrefix(_) => 231,
@@ -88,6 +88,7 @@ pub(super) fn of_problem(problem: &Problem) -> Code {
         Problem::NoPoolAddresses | Problem::TooManyPoolEntries { .. } | Problem::PoolNothingLeft => 234,
         Problem::PoolsOverlap { .. } => 235,
         Problem::PoolOutsideSubnets { .. } => 236,
+        Problem::NotANamespace(_) => 237,
     })
 }
 

@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    EtcdStore, Key, KeyHistory, KeySpan, MemoryStore, Outcome, Position, RevisionOrder, SqliteStore, Store, StoreError,
-    Txn, Watch,
+    Cursor, EtcdStore, Key, KeyHistory, KeySpan, KubernetesConfig, KubernetesStore, MemoryStore, Outcome, Page,
+    Position, RevisionOrder, SqliteStore, Store, StoreError, Txn, Watch,
 };
 use crate::deadline::Deadline;
 
@@ -23,6 +23,8 @@ pub enum StoreConfig {
     },
     /// etcd, shared by the cluster.
     Etcd(EtcdConfig),
+    /// Custom resources of the Kubernetes API, shared by the cluster.
+    Kubernetes(KubernetesConfig),
 }
 
 /// How to reach etcd (`etcdConfig`).
@@ -53,6 +55,7 @@ impl StoreConfig {
         match self {
             Self::Embedded { data_dir } => Backend::Sqlite(SqliteStore::new(data_dir)),
             Self::Etcd(config) => Backend::Etcd(Box::new(EtcdStore::new(config.clone(), node_folder))),
+            Self::Kubernetes(config) => Backend::Kubernetes(Box::new(KubernetesStore::new(config.clone()))),
         }
     }
 
@@ -62,11 +65,15 @@ impl StoreConfig {
     /// Reading these takes a fraction of the time of another request.
     pub(crate) const ETCD_PREFETCH: u32 = 256;
 
+    /// The server goes through all leases for any list, so it costs the same for more of them.
+    pub(crate) const KUBERNETES_PREFETCH: u32 = 256;
+
     /// How many keys a request reads in case it fails, which usually saves the next request.
     pub fn prefetch(&self) -> u32 {
         match self {
             Self::Embedded { .. } => Self::EMBEDDED_PREFETCH,
             Self::Etcd(_) => Self::ETCD_PREFETCH,
+            Self::Kubernetes(_) => Self::KUBERNETES_PREFETCH,
         }
     }
 
@@ -77,11 +84,15 @@ impl StoreConfig {
     /// entries have about 5 MB, far below the limit of a response.
     const ETCD_PAGE: u32 = 5_000;
 
+    /// As kubectl has it.
+    const KUBERNETES_PAGE: u32 = 500;
+
     /// The page size for reads of long spans, in entries.
     pub fn page_size(&self) -> u32 {
         match self {
             Self::Embedded { .. } => Self::EMBEDDED_PAGE,
             Self::Etcd(_) => Self::ETCD_PAGE,
+            Self::Kubernetes(_) => Self::KUBERNETES_PAGE,
         }
     }
 
@@ -94,6 +105,8 @@ impl StoreConfig {
                 urls.sort_unstable();
                 format!("etcd {} {}", urls.join(","), config.prefix)
             }
+            // A node belongs to one cluster, whichever of its API servers it asks.
+            Self::Kubernetes(config) => format!("kubernetes {}", config.namespace),
         }
     }
 
@@ -101,21 +114,24 @@ impl StoreConfig {
     pub fn revision_order(&self) -> RevisionOrder {
         match self {
             Self::Embedded { .. } | Self::Etcd(_) => RevisionOrder::Counted,
+            Self::Kubernetes(_) => RevisionOrder::Unordered,
         }
     }
 
     /// Whether its requests need a tokio runtime with timers and I/O.
     pub fn needs_tokio(&self) -> bool {
-        matches!(self, Self::Etcd(_))
+        matches!(self, Self::Etcd(_) | Self::Kubernetes(_))
     }
 }
 
 impl fmt::Display for StoreConfig {
-    /// As in error texts: `SQLite in /var/lib/kube-ipam/store`, `etcd at https://a:2379, https://b:2379`.
+    /// As in error texts: `SQLite in /var/lib/kube-ipam/store`, `etcd at https://a:2379, https://b:2379`, `the Kubernetes
+    /// API, namespace kube-ipam`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Embedded { data_dir } => write!(f, "SQLite in {}", data_dir.display()),
             Self::Etcd(config) => write!(f, "etcd at {}", config.urls.join(", ")),
+            Self::Kubernetes(config) => write!(f, "the Kubernetes API, namespace {}", config.namespace),
         }
     }
 }
@@ -129,6 +145,8 @@ pub enum Backend {
     Sqlite(SqliteStore),
     /// In etcd.
     Etcd(Box<EtcdStore>),
+    /// In the Kubernetes API.
+    Kubernetes(Box<KubernetesStore>),
 }
 
 impl Backend {
@@ -146,6 +164,25 @@ impl Store for Backend {
             Self::Memory(store) => store.commit(txn, deadline).await,
             Self::Sqlite(store) => store.commit(txn, deadline).await,
             Self::Etcd(store) => store.commit(txn, deadline).await,
+            Self::Kubernetes(store) => store.commit(txn, deadline).await,
+        }
+    }
+
+    async fn collect_remains(&self, deadline: Deadline) -> Result<usize, StoreError> {
+        match self {
+            Self::Memory(store) => store.collect_remains(deadline).await,
+            Self::Sqlite(store) => store.collect_remains(deadline).await,
+            Self::Etcd(store) => store.collect_remains(deadline).await,
+            Self::Kubernetes(store) => store.collect_remains(deadline).await,
+        }
+    }
+
+    async fn page(&self, span: &KeySpan, from: &Cursor, limit: u32, deadline: Deadline) -> Result<Page, StoreError> {
+        match self {
+            Self::Memory(store) => store.page(span, from, limit, deadline).await,
+            Self::Sqlite(store) => store.page(span, from, limit, deadline).await,
+            Self::Etcd(store) => store.page(span, from, limit, deadline).await,
+            Self::Kubernetes(store) => store.page(span, from, limit, deadline).await,
         }
     }
 
@@ -154,6 +191,7 @@ impl Store for Backend {
             Self::Memory(store) => store.history(key, limit, deadline).await,
             Self::Sqlite(store) => store.history(key, limit, deadline).await,
             Self::Etcd(store) => store.history(key, limit, deadline).await,
+            Self::Kubernetes(store) => store.history(key, limit, deadline).await,
         }
     }
 
@@ -162,6 +200,7 @@ impl Store for Backend {
             Self::Memory(store) => store.changes(span, after),
             Self::Sqlite(store) => store.changes(span, after),
             Self::Etcd(store) => store.changes(span, after),
+            Self::Kubernetes(store) => store.changes(span, after),
         }
     }
 }

@@ -1,7 +1,7 @@
 //! The storage interface: an ordered key-value map with compare-and-swap transactions.
 //!
 //! IPAM decides on top of such a map. `ipam` uses the plain types of this module and knows no backend. This module
-//! knows no addresses; a key is any text. Three backends follow these rules, and one conformance suite checks them on
+//! knows no addresses; a key is any text. Four backends follow these rules, and one conformance suite checks them on
 //! each:
 //!
 //! - All guards of a transaction see the state before it, those of nested transactions too (etcd's rule). Then the
@@ -43,6 +43,7 @@ pub use self::backend::{Backend, EtcdConfig, StoreConfig};
 pub(crate) use self::backoff::Backoff;
 pub use self::etcd::{EtcdInspector, EtcdStore, KeyPermission, MemberStatus, Rights};
 pub use self::history::{Change, HistoryEnd, KeyHistory};
+pub use self::kubernetes::{KubernetesConfig, KubernetesStore};
 pub use self::memory::{MemoryMap, MemoryStore};
 pub use self::overlay::Overlay;
 pub use self::revision::{Revision, RevisionOrder};
@@ -173,9 +174,14 @@ pub struct Outcome {
     pub branch: Branch,
 }
 
-/// The start of the next page: after this key.
+/// The start of the next page. The default is the start of the span.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Cursor(pub Option<Key>);
+pub struct Cursor {
+    /// The last key before it.
+    after: Option<Key>,
+    /// What the store continues by, if it can't start at a key.
+    token: Option<String>,
+}
 
 /// A page of a span.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -218,7 +224,7 @@ pub trait Store: Send + Sync {
         deadline: Deadline,
     ) -> impl Future<Output = Result<Page, StoreError>> + Send {
         async move {
-            let first = from.0.clone().map_or_else(|| span.from.clone(), Key::successor);
+            let first = from.after.clone().map_or_else(|| span.from.clone(), Key::successor);
             let rest = KeySpan::from_to(first, span.to.clone());
             // One extra entry shows whether there is another page.
             let (limit_and_one, freshness) = (limit.saturating_add(1), Freshness::Exact);
@@ -231,9 +237,15 @@ pub trait Store: Send + Sync {
             };
             let more = entries.len() > limit as usize;
             entries.truncate(limit as usize);
-            let next = more.then(|| Cursor(entries.last().map(|entry| entry.key.clone())));
+            let next = more.then(|| Cursor { after: entries.last().map(|entry| entry.key.clone()), token: None });
             Ok(Page { entries, next })
         }
+    }
+
+    /// Removes what transactions of dead processes have left, if the store's transactions leave anything. Returns how
+    /// much it was. No other transaction needs this.
+    fn collect_remains(&self, _deadline: Deadline) -> impl Future<Output = Result<usize, StoreError>> + Send {
+        std::future::ready(Ok(0))
     }
 
     /// The changes of a key that the store still has, the latest first. It stops looking once it has `limit` values, or

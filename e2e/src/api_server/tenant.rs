@@ -45,6 +45,11 @@ impl<'server> Tenant<'server> {
         Ok(Self { server, namespace: namespace.to_owned(), owner })
     }
 
+    /// Its server.
+    pub fn server(&self) -> &'server ApiServer {
+        self.server
+    }
+
     /// The namespace.
     pub fn namespace(&self) -> &str {
         &self.namespace

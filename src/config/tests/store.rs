@@ -5,8 +5,9 @@ use serde_json::{Value, json};
 
 use super::defaults::Defaults;
 use super::{NO_DEFAULTS, config, load_with, loaded, table, with_subnet};
+use crate::apiserver::Access;
 use crate::config::{CallSettings, ConfigWarning};
-use crate::store::StoreConfig;
+use crate::store::{KubernetesConfig, StoreConfig};
 
 /// The store of a pod's call with this block and these node defaults, which let the block choose.
 fn of_pod(block: Value, mut defaults: Value) -> Result<StoreConfig, String> {
@@ -31,7 +32,7 @@ fn urls(store: Result<StoreConfig, String>) -> Vec<String> {
 fn a_pods_call_without_a_word_about_the_store_is_refused_and_names_the_defaults_file() {
     let loaded = load_with(&config(with_subnet(json!({}))), NO_DEFAULTS, true);
     let mistakes = loaded.settings.store.unwrap_err();
-    assert_snapshot!(mistakes, @r#"ipam.etcdConfig: no store is set for this pod's address; set "etcdConfig" (addresses shared by the cluster) or "store": "embedded" (addresses of this node alone) in the node defaults, /nonexistent/kube-ipam.json"#);
+    assert_snapshot!(mistakes, @r#"ipam.etcdConfig: no store is set for this pod's address; set "store": "kubernetes" or "etcdConfig" (addresses shared by the cluster), or "store": "embedded" (addresses of this node alone) in the node defaults, /nonexistent/kube-ipam.json"#);
     assert_eq!(loaded.network.unwrap_err(), mistakes);
 }
 
@@ -46,6 +47,31 @@ fn the_embedded_store_is_chosen_by_its_name_or_its_folder() {
     assert_eq!(of_pod(json!({ "dataDir": "/run/x" }), json!({})), embedded("/run/x"));
     assert_eq!(of_pod(json!({ "store": "embedded" }), json!({ "dataDir": "/run/x" })), embedded("/run/x"));
     assert_eq!(of_pod(json!({}), json!({ "store": "embedded" })), embedded("/var/lib/kube-ipam/store"));
+}
+
+fn kubernetes(namespace: &str, kubeconfig: &str) -> Result<StoreConfig, String> {
+    let access = vec![Access::Kubeconfig(kubeconfig.into())];
+    Ok(StoreConfig::Kubernetes(KubernetesConfig { access, namespace: namespace.to_owned() }))
+}
+
+#[test]
+fn custom_resources_are_reached_by_the_kubeconfig_of_the_defaults_alone() {
+    let ours = json!({ "kubeConfig": "/ours" });
+    let cases = [
+        (json!({ "store": "kubernetes" }), ours.clone(), "kube-ipam"),
+        (json!({ "kubernetesConfig": { "namespace": "net-a" } }), ours.clone(), "net-a"),
+        (json!({}), json!({ "kubeConfig": "/ours", "store": "kubernetes" }), "kube-ipam"),
+        (json!({ "store": "kubernetes", "kubeConfig": "/tenants" }), ours.clone(), "kube-ipam"),
+        // The folder is host-local's.
+        (json!({ "store": "kubernetes", "dataDir": "/run/x" }), ours, "kube-ipam"),
+    ];
+    for (block, defaults, namespace) in cases {
+        assert_eq!(of_pod(block.clone(), defaults), kubernetes(namespace, "/ours"), "{block}");
+    }
+    let Ok(StoreConfig::Kubernetes(found)) = of_pod(json!({ "store": "kubernetes" }), json!({})) else {
+        panic!("custom resources were chosen")
+    };
+    assert_eq!(found.access.len(), 2, "beside the defaults, and where kube-ipam 0.2.0 had it: {found:?}");
 }
 
 #[test]
@@ -154,6 +180,11 @@ fn what_is_wrong_with_a_store_is_said() {
     assert_snapshot!(table([
         with_subnet(json!({ "store": "etcd" })),
         with_subnet(json!({ "store": "embedded", "etcdConfig": { "etcdURL": "https://a:1" } })),
+        with_subnet(json!({ "store": "kubernetes", "etcdConfig": { "etcdURL": "https://a:1" } })),
+        with_subnet(json!({ "store": "embedded", "kubernetesConfig": {} })),
+        with_subnet(json!({ "kubernetesConfig": {}, "etcdConfig": { "etcdURL": "https://a:1" } })),
+        with_subnet(json!({ "kubernetesConfig": { "namespace": "Net_A" } })),
+        with_subnet(json!({ "kubernetesConfig": { "namespace": 7 } })),
         with_subnet(json!({ "etcdConfig": {} })),
         with_subnet(json!({ "etcdConfig": "https://a:1" })),
         etcd(json!({ "etcdURL": " , " })),
@@ -172,8 +203,13 @@ fn what_is_wrong_with_a_store_is_said() {
         etcd(json!({ "etcdCAFile": "/a", "etcdUrls": "x" })),
         etcd(json!({ "kubeConfig": "x" })),
     ]), @r#"
-    ipam.store: expected "embedded" (etcd is chosen by etcdConfig), found "etcd"
-    ipam.store: "embedded" contradicts etcdConfig beside it; keep one of the two
+    ipam.store: expected "kubernetes" or "embedded" (etcd is chosen by etcdConfig), found "etcd"
+    ipam.store: contradicts etcdConfig beside it; keep one of the two
+    ipam.store: contradicts etcdConfig beside it; keep one of the two
+    ipam.store: contradicts kubernetesConfig beside it; keep one of the two
+    ipam.kubernetesConfig: contradicts etcdConfig beside it; keep one of the two
+    ipam.kubernetesConfig.namespace: "Net_A" can't be the name of a namespace; use lower-case letters, digits and '-', at most 63 characters
+    ipam.kubernetesConfig.namespace: expected a text, found 7
     ipam.etcdConfig.etcdURL: missing; name etcd's members, such as "https://192.0.2.50:2379,https://192.0.2.58:2379"
     ipam.etcdConfig: expected an object in braces, found "https://a:1"
     ipam.etcdConfig.etcdURL: missing; name etcd's members, such as "https://192.0.2.50:2379,https://192.0.2.58:2379"

@@ -1,6 +1,11 @@
-//! The protocol of a store in the Kubernetes API, which changes one object at a time: transactions over several of them.
+//! The store in custom resources of the Kubernetes API, which changes one object at a time: transactions over several
+//! of them.
 //!
 //! ```text
+//! store ─► driver ─► machines below     the protocol, without I/O
+//!   │        └────► client ─► request, manifest, resource ─► apiserver::Endpoint ─► answer
+//!   └─► pages ─────────┘
+//!
 //!            ┌─ view      what was read, through locks ◄─ spans   ranges and counts
 //! transaction┼─ plan      the path: what to read, to lock and to write; the outcome
 //!            ├─ resolve   locks of others, by what their primaries say
@@ -17,22 +22,32 @@
 //! without a clock. `docs/design.md` explains it. Machines have neither I/O nor clocks nor random numbers. So tests drive
 //! them through every interleaving (`tests/`).
 
-#![cfg_attr(not(test), expect(dead_code, reason = "the backend that drives the protocol comes next"))]
-
+mod answer;
 mod api;
 mod attempt;
 mod clean;
+mod client;
+mod driver;
 mod forward;
+mod lists;
+mod manifest;
 mod name;
 mod object;
+mod pages;
 mod plan;
+mod remains;
+mod request;
 mod resolve;
+mod resource;
 mod rules;
 mod single;
 mod spans;
 mod step;
+mod store;
 #[cfg(test)]
 mod tests;
 mod transaction;
 mod value;
 mod view;
+
+pub use self::store::{KubernetesConfig, KubernetesStore};

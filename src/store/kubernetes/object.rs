@@ -43,6 +43,7 @@ impl TxnId {
 pub(super) struct Uid(String);
 
 impl Uid {
+    #[cfg(test)]
     pub(super) fn new(text: &str) -> Self {
         Self(text.to_owned())
     }
@@ -115,6 +116,9 @@ pub(super) enum ObjectError {
     /// It is about another key, which has the same hash or was renamed by hand.
     #[error("the object of key {expected} has key {found} in its spec")]
     OtherKey { expected: Key, found: Key },
+    /// The same, of an object that was listed.
+    #[error("the object {name} has key {found} in its spec, which belongs into an object of another name")]
+    OtherName { name: String, found: Key },
     /// A newer program has written it.
     #[error(
         "the object of key {key} has a lock or commit of version {version}, and this program knows {VERSION}: upgrade it"

@@ -77,11 +77,13 @@ impl Transaction {
     }
 
     /// The outcome, as soon as it is known. Requests that clean up may follow it.
+    #[cfg(test)]
     pub(super) fn outcome(&self) -> Option<&Result<Outcome, StoreError>> {
         self.outcome.as_ref()
     }
 
     /// The number of attempts so far.
+    #[cfg(test)]
     pub(super) fn attempts(&self) -> usize {
         self.attempts.len()
     }

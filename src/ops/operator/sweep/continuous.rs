@@ -116,6 +116,7 @@ impl SweepRun<'_> {
     fn pass_store(&mut self, api: Option<&ApiServer>) -> Result<(Plan, Usage), Error> {
         let mut usage = Usage::default();
         self.each(&keys::all_definitions(), |entry| usage.note(entry))?;
+        self.collect_remains();
         let plan = self.plan(|run| run.scan_all(api, |vrf, ip, lease| usage.note_lease(vrf, ip, lease)))?;
         Ok((plan, usage))
     }

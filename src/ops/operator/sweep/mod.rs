@@ -225,9 +225,24 @@ impl<'a> SweepRun<'a> {
         if let Some(api) = &api {
             self.rules.cluster = identify(api, self.node.settings)?;
         }
+        self.collect_remains();
         let plan = self.twice(|run| run.scan_all(api.as_ref(), |_, _, _| {}))?;
         let report = self.release(plan, api.as_ref());
         Ok(SweepReport { asked: api.is_some(), named: self.adopt_unnamed(), ..report })
+    }
+
+    /// Removes what transactions of dead processes have left. That does no harm, so a failure ends no sweep.
+    fn collect_remains(&mut self) {
+        if self.options.dry_run {
+            return;
+        }
+        match self.session().and_then(|session| session.collect_remains(response_deadline())) {
+            Ok(0) => {}
+            Ok(count) => tracing::info!(count, "removed what transactions of dead processes had left in the store"),
+            Err(error) => {
+                tracing::warn!(error = %error.full(), "could not remove what dead processes left in the store")
+            }
+        }
     }
 
     /// Scans, and scans again after the interval if that may confirm something.

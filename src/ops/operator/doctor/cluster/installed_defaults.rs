@@ -20,7 +20,7 @@ const ENTRY: &str = "kube-ipam.json";
 
 /// The keys that decide which store, and where in it, an address is looked for. Nodes that differ in them give one
 /// address twice.
-const IDENTITY: [&str; 4] = ["store", "dataDir", "etcdConfig", "vrf"];
+const IDENTITY: [&str; 5] = ["store", "dataDir", "etcdConfig", "kubernetesConfig", "vrf"];
 
 pub(in crate::ops::operator::doctor) fn check(context: &mut Context<'_>, report: &mut dyn FnMut(Outcome)) {
     let options = context.options;

@@ -80,7 +80,7 @@ impl Features {
             annotations: defaults.get("annotations") != Some(&Value::Bool(false)),
             sticky: is_on(&defaults, "sticky"),
             cluster_is_named: settings.cluster.is_some(),
-            shared_store: matches!(settings.store, Ok(StoreConfig::Etcd(_))),
+            shared_store: matches!(settings.store, Ok(StoreConfig::Etcd(_) | StoreConfig::Kubernetes(_))),
         }
     }
 

@@ -153,6 +153,9 @@ pub(in crate::ops::operator::doctor) fn check_store(context: &mut Context<'_>, r
         Ok(StoreConfig::Embedded { .. }) => {
             return report(Outcome::skipped("store", "the embedded store needs no credentials"));
         }
+        Ok(StoreConfig::Kubernetes(_)) => {
+            return report(Outcome::skipped("store", "the Kubernetes store uses the kubeconfig, see above"));
+        }
         Err(_) => {
             let message = "the store is not known, because its configuration is wrong, see above";
             return report(Outcome::skipped("store", message));

@@ -76,7 +76,8 @@ fn files(context: &Context<'_>) -> Vec<(PathBuf, Sensitivity)> {
             files.extend(others.map(|path| (path.clone(), Sensitivity::Public)));
         }
         Ok(StoreConfig::Embedded { data_dir }) => files.push((data_dir.clone(), Sensitivity::Private)),
-        Err(_) => {}
+        // Its kubeconfig is one of the files already.
+        Ok(StoreConfig::Kubernetes(_)) | Err(_) => {}
     }
     files.push((context.node.records.folder().to_owned(), Sensitivity::Private));
     files.push((settings.log.file.clone(), Sensitivity::Public));

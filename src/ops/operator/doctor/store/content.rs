@@ -32,7 +32,8 @@ fn with_contents(
 }
 
 pub(in crate::ops::operator::doctor) fn entries(context: &mut Context<'_>, report: &mut dyn FnMut(Outcome)) {
-    with_contents(context, report, |contents, store, report| report(contents.entries(store)));
+    let next = &context.options.commands;
+    with_contents(context, report, |contents, store, report| report(contents.entries(store, next)));
 }
 
 pub(in crate::ops::operator::doctor) fn times(context: &mut Context<'_>, report: &mut dyn FnMut(Outcome)) {

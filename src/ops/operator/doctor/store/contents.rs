@@ -139,7 +139,7 @@ impl Contents {
     }
 
     /// Whether all entries can be read.
-    pub(super) fn entries(&self, store: &StoreConfig) -> Outcome {
+    pub(super) fn entries(&self, store: &StoreConfig, next: &Commands) -> Outcome {
         let subject = Subject::new(store.to_string());
         if self.damaged.count > 0 {
             let first = self.damaged.first.first().map(|(key, _)| key.as_str()).unwrap_or_default();
@@ -147,7 +147,7 @@ impl Contents {
                 format!("{} can't be read, and count as in use: {}", entries(self.damaged.count), self.damaged.text()),
                 commands(
                     "look at one, and delete it only if no running pod has its address; or restore the store from a backup",
-                    [show(store, first)],
+                    [show(store, first, next)],
                 ),
             );
         }
@@ -214,7 +214,7 @@ fn times(count: u64) -> String {
 }
 
 /// The command that shows an entry.
-fn show(store: &StoreConfig, key: &str) -> Command {
+fn show(store: &StoreConfig, key: &str, next: &Commands) -> Command {
     match store {
         StoreConfig::Etcd(config) => {
             let url = config.urls.first().map_or("", String::as_str);
@@ -225,6 +225,10 @@ fn show(store: &StoreConfig, key: &str) -> Command {
             let database = data_dir.join("kube-ipam.sqlite3").display().to_string();
             let query = format!("SELECT value FROM entries WHERE key = '{}'", key.replace('\'', "''"));
             Tool::Sqlite3.run(&["-readonly", &database, &query])
+        }
+        StoreConfig::Kubernetes(config) => {
+            let (resource, name) = config.place_of(&crate::store::Key::new(key)).unwrap_or_default();
+            next.kubectl(&["get", &resource, "-n", &config.namespace, &name, "-o", "yaml"])
         }
     }
 }
@@ -295,7 +299,7 @@ mod tests {
         let mut contents = Contents::new(NOW.parse().unwrap());
         entries.iter().for_each(|entry| contents.note(entry));
         let store = StoreConfig::Embedded { data_dir: "/s".into() };
-        [contents.entries(&store), contents.times(&store)]
+        [contents.entries(&store, &Commands::default()), contents.times(&store)]
             .into_iter()
             .chain(contents.ranges(&store, &Commands::default()))
             .collect()

@@ -1,0 +1,267 @@
+//! Sends the requests of the protocol, and turns what comes back into its answers.
+//!
+//! Whatever has certainly not been applied is sent again until the deadline, as are reads. A write without an answer is
+//! not: the protocol looks up what became of it.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use serde::Deserialize;
+use serde_json::Value as Json;
+
+use super::answer::{Asked, Reply, Response, retry_after};
+use super::api::{Answer, Change, Request, Stored, Write};
+use super::lists;
+use super::manifest::{Metadata, listed, stored};
+use super::object::ObjectError;
+use super::request::{self, ListPage};
+use super::resource::{Place, Resource, Stretch};
+use crate::apiserver::{ConnectionError, Endpoint};
+use crate::cause::Cause;
+use crate::deadline::Deadline;
+use crate::store::{Backoff, Key, KeySpan, StoreError};
+
+/// The most bytes of an object. etcd accepts none above 1.5 MiB.
+const MAX_OBJECT: usize = 2 << 20;
+
+/// The most bytes of a list.
+const MAX_LIST: usize = 256 << 20;
+
+/// The first and the longest pause before a request is sent again.
+const PAUSES: (Duration, Duration) = (Duration::from_millis(20), Duration::from_secs(1));
+
+/// The API server, for the objects of one namespace.
+pub(super) struct Client {
+    endpoint: Endpoint,
+    namespace: String,
+}
+
+/// A page of a list.
+pub(super) struct Listed<T> {
+    pub(super) items: Vec<T>,
+    /// Where the next page begins.
+    pub(super) continues: Option<String>,
+}
+
+/// How a page of a list failed.
+pub(super) enum ListError {
+    /// The server no longer has the list's state. It has to be read from the start.
+    Expired,
+    Store(StoreError),
+}
+
+impl ListError {
+    /// The error for a list that can't be read anew.
+    pub(super) fn into_store_error(self) -> StoreError {
+        match self {
+            Self::Expired => StoreError::Unavailable(Cause::new("the API server no longer has the state of a list")),
+            Self::Store(error) => error,
+        }
+    }
+}
+
+#[derive(Deserialize)]
+struct List<T> {
+    metadata: ListMetadata,
+    /// Null if the list is empty.
+    items: Option<Vec<T>>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct ListMetadata {
+    r#continue: String,
+}
+
+#[derive(Deserialize)]
+struct MetadataOnly {
+    metadata: Metadata,
+}
+
+impl Client {
+    pub(super) fn new(endpoint: Endpoint, namespace: String) -> Self {
+        Self { endpoint, namespace }
+    }
+
+    /// The answer to a request, and how long it took.
+    pub(super) async fn answer(&self, request: &Request, deadline: Deadline) -> (Answer, Duration) {
+        let began = Instant::now();
+        let answer = match request {
+            Request::Get(key) => self.get(key, deadline).await,
+            Request::Write(write) => self.write(write, deadline).await,
+            Request::Spans { reads, .. } => match lists::read(self, reads, deadline).await {
+                Ok(results) => Answer::Spans(results),
+                Err(error) => Answer::Failed(error),
+            },
+        };
+        (answer, began.elapsed())
+    }
+
+    async fn get(&self, key: &Key, deadline: Deadline) -> Answer {
+        let place = match place(key) {
+            Ok(place) => place,
+            Err(error) => return Answer::Failed(error),
+        };
+        let asked = self.asked(place.resource, &place.name, "get");
+        match self.send_until_known(&asked, deadline, MAX_OBJECT, || request::get(&self.namespace, &place)).await {
+            Reply::Done(body) => match parsed(key, &body) {
+                Ok(seen) => Answer::Seen(Some(seen)),
+                Err(error) => Answer::Failed(error),
+            },
+            Reply::NotFound => Answer::Seen(None),
+            Reply::Later(cause, _) | Reply::Silence(cause) => Answer::Failed(StoreError::Unavailable(cause)),
+            Reply::Refused(problem) => Answer::Failed(problem.into()),
+            Reply::Conflict | Reply::Expired => Answer::Failed(unexpected(key)),
+        }
+    }
+
+    async fn write(&self, write: &Write, deadline: Deadline) -> Answer {
+        let key = write.key();
+        let place = match place(key) {
+            Ok(place) => place,
+            Err(error) => return Answer::Failed(error),
+        };
+        let (verb, is_delete) = match write.change() {
+            Change::Create(_) => ("create", false),
+            Change::Replace(..) => ("update", false),
+            Change::Delete(_) => ("delete", true),
+        };
+        let request = match request::write(&self.namespace, &place, write) {
+            Ok(request) => request.map_err(|error| StoreError::Corrupt(Cause::new(error))),
+            Err(error) => Err(StoreError::Corrupt(Cause::new(error))),
+        };
+        let request = match request {
+            Ok(request) => request,
+            Err(error) => return Answer::Failed(error),
+        };
+        let asked = self.asked(place.resource, &place.name, verb);
+        match self.send_until_known(&asked, deadline, MAX_OBJECT, || Ok(request.clone())).await {
+            Reply::Done(_) if is_delete => Answer::Seen(None),
+            Reply::Done(body) => match parsed(key, &body) {
+                Ok(seen) => Answer::Seen(Some(seen)),
+                // It was applied, and what it made can't be named.
+                Err(error) => Answer::Silence(Cause::new(error)),
+            },
+            Reply::Conflict | Reply::NotFound => Answer::Conflict,
+            Reply::Silence(cause) => Answer::Silence(cause),
+            Reply::Later(cause, _) => Answer::Failed(StoreError::Unavailable(cause)),
+            Reply::Refused(problem) => Answer::Failed(problem.into()),
+            Reply::Expired => Answer::Silence(Cause::new(unexpected(key))),
+        }
+    }
+
+    /// A page of objects.
+    pub(super) async fn page(&self, page: &ListPage<'_>, deadline: Deadline) -> Result<Listed<Arc<Stored>>, ListError> {
+        let Listed { items, continues } = self.list::<Json>(page, deadline).await?;
+        let items = items.into_iter().map(|item| listed(item).map_err(corrupt)).collect::<Result<_, _>>();
+        Ok(Listed { items: items.map_err(ListError::Store)?, continues })
+    }
+
+    /// The names of a page of objects.
+    pub(super) async fn names(&self, page: &ListPage<'_>, deadline: Deadline) -> Result<Listed<String>, ListError> {
+        let Listed { items, continues } = self.list::<MetadataOnly>(page, deadline).await?;
+        Ok(Listed { items: items.into_iter().map(|item| item.metadata.name).collect(), continues })
+    }
+
+    async fn list<T: for<'de> Deserialize<'de>>(
+        &self,
+        page: &ListPage<'_>,
+        deadline: Deadline,
+    ) -> Result<Listed<T>, ListError> {
+        let resource = page.stretch.resource;
+        let asked = self.asked(resource, "", "list");
+        let reply = self.send_until_known(&asked, deadline, MAX_LIST, || request::list(&self.namespace, page)).await;
+        let body = match reply {
+            Reply::Done(body) => body,
+            Reply::Expired => return Err(ListError::Expired),
+            Reply::Later(cause, _) | Reply::Silence(cause) => {
+                return Err(ListError::Store(StoreError::Unavailable(cause)));
+            }
+            Reply::Refused(problem) => return Err(ListError::Store(problem.into())),
+            Reply::NotFound | Reply::Conflict => {
+                let why = format!("the API server answered a list of {} as if it were an object", resource.plural);
+                return Err(ListError::Store(StoreError::Corrupt(Cause::new(why))));
+            }
+        };
+        let List { metadata, items } =
+            serde_json::from_slice(&body).map_err(|e| ListError::Store(StoreError::Corrupt(Cause::new(e))))?;
+        Ok(Listed {
+            items: items.unwrap_or_default(),
+            continues: Some(metadata.r#continue).filter(|token| !token.is_empty()),
+        })
+    }
+
+    /// Sends a request again and again until it was applied, or won't be, or may have been.
+    async fn send_until_known(
+        &self,
+        asked: &Asked<'_>,
+        deadline: Deadline,
+        max_size: usize,
+        request: impl Fn() -> http::Result<http::Request<Vec<u8>>>,
+    ) -> Reply {
+        let mut pauses = Backoff::new(PAUSES.0, PAUSES.1);
+        loop {
+            let request = match request() {
+                Ok(request) => request,
+                Err(error) => return Reply::Later(Cause::new(error), None),
+            };
+            let reply = match self.send(request, deadline, max_size).await {
+                Ok(response) => asked.reply(response),
+                Err(error) => asked.no_reply(error),
+            };
+            let Reply::Later(cause, after) = reply else { return reply };
+            let pause = pauses.next().max(after.unwrap_or_default());
+            if deadline.remaining() <= pause {
+                return Reply::Later(cause, after);
+            }
+            tokio::time::sleep(pause).await;
+        }
+    }
+
+    async fn send(
+        &self,
+        request: http::Request<Vec<u8>>,
+        deadline: Deadline,
+        max_size: usize,
+    ) -> Result<Response, ConnectionError> {
+        let exchange = async {
+            let response = self.endpoint.send(request).await?;
+            let (status, retry_after) = (response.status().as_u16(), retry_after(response.headers()));
+            let body = self.endpoint.read(response.into_body(), max_size).await?;
+            Ok(Response { status, retry_after, body })
+        };
+        self.endpoint.within(deadline, exchange).await
+    }
+
+    fn asked<'a>(&'a self, resource: &'static Resource, name: &'a str, verb: &'static str) -> Asked<'a> {
+        let credentials = self.endpoint.credentials().display().to_string();
+        Asked { url: self.endpoint.url(), credentials, namespace: &self.namespace, resource, name, verb }
+    }
+}
+
+fn place(key: &Key) -> Result<Place, StoreError> {
+    Place::of(key).ok_or_else(|| StoreError::Denied(Cause::new(format!("no resource holds keys like {key}"))))
+}
+
+/// The objects that a span is about.
+pub(super) fn stretch(span: &KeySpan) -> Result<Stretch, StoreError> {
+    Stretch::of(span).ok_or_else(|| {
+        let why = format!("no resource holds all keys from {} to {}", span.from, span.to);
+        StoreError::Denied(Cause::new(why))
+    })
+}
+
+fn parsed(key: &Key, body: &[u8]) -> Result<Arc<Stored>, StoreError> {
+    let manifest = serde_json::from_slice(body).map_err(ObjectError::Spec).map_err(corrupt)?;
+    stored(key, manifest).map_err(corrupt)
+}
+
+fn corrupt(error: ObjectError) -> StoreError {
+    StoreError::Corrupt(Cause::new(error))
+}
+
+fn unexpected(key: &Key) -> StoreError {
+    StoreError::Corrupt(Cause::new(format!(
+        "the API server answered the request about {key} as if it were another one"
+    )))
+}

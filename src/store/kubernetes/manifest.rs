@@ -1,0 +1,93 @@
+//! An object as the API server has it: `metadata`, and the `spec` of [`super::object`].
+
+use std::sync::Arc;
+
+use serde::Deserialize;
+use serde_json::{Value as Json, json};
+
+use super::api::Stored;
+use super::object::{Object, ObjectError, Uid, Version};
+use super::resource::{GROUP, Place, VERSION};
+use crate::store::Key;
+
+/// The label with a key's stem.
+pub(super) const STEM: &str = "kube-ipam.cloudnativer.io/stem";
+
+/// The label of an object whose metadata can't tell whether its key exists, because it has a lock or no value.
+pub(super) const OPEN: &str = "kube-ipam.cloudnativer.io/open";
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Metadata {
+    pub(super) name: String,
+    uid: Uid,
+    resource_version: String,
+}
+
+#[derive(Deserialize)]
+struct Manifest {
+    metadata: Metadata,
+    spec: Json,
+}
+
+#[derive(Deserialize)]
+struct SpecKey {
+    key: Key,
+}
+
+/// The manifest with which an object is created, or replaced at a version.
+pub(super) fn manifest(
+    place: &Place,
+    namespace: &str,
+    object: &Object,
+    version: Option<&Version>,
+) -> Result<Json, ObjectError> {
+    let mut labels = serde_json::Map::new();
+    if let Some(stem) = Place::stem(&object.key) {
+        labels.insert(STEM.to_owned(), stem.into());
+    }
+    if object.is_open() {
+        labels.insert(OPEN.to_owned(), "true".into());
+    }
+    let mut metadata = json!({ "namespace": namespace, "name": place.name, "labels": labels });
+    if let Some(Version { uid, resource_version }) = version {
+        metadata["uid"] = json!(uid);
+        metadata["resourceVersion"] = json!(resource_version);
+    }
+    Ok(json!({
+        "apiVersion": format!("{GROUP}/{VERSION}"),
+        "kind": place.resource.kind,
+        "metadata": metadata,
+        "spec": object.to_spec()?,
+    }))
+}
+
+/// The conditions of a delete (`DeleteOptions`).
+pub(super) fn delete_options(version: &Version) -> Json {
+    let Version { uid, resource_version } = version;
+    json!({
+        "apiVersion": "v1",
+        "kind": "DeleteOptions",
+        "preconditions": { "uid": uid, "resourceVersion": resource_version },
+    })
+}
+
+/// The object of a key, from its manifest.
+pub(super) fn stored(key: &Key, manifest: Json) -> Result<Arc<Stored>, ObjectError> {
+    let Manifest { metadata: Metadata { uid, resource_version, .. }, spec } =
+        serde_json::from_value(manifest).map_err(ObjectError::Spec)?;
+    let object = Object::from_spec(key, &spec)?;
+    Ok(Arc::new(Stored { object, version: Version { uid, resource_version } }))
+}
+
+/// A listed object. It must have the name of the key in its `spec`.
+pub(super) fn listed(manifest: Json) -> Result<Arc<Stored>, ObjectError> {
+    let Manifest { metadata, spec } = serde_json::from_value(manifest).map_err(ObjectError::Spec)?;
+    let SpecKey { key } = SpecKey::deserialize(&spec).map_err(ObjectError::Spec)?;
+    if Place::of(&key).is_none_or(|place| place.name != metadata.name) {
+        return Err(ObjectError::OtherName { name: metadata.name, found: key });
+    }
+    let object = Object::from_spec(&key, &spec)?;
+    let Metadata { uid, resource_version, .. } = metadata;
+    Ok(Arc::new(Stored { object, version: Version { uid, resource_version } }))
+}

@@ -1,0 +1,60 @@
+//! Collects what dead processes have left: locks, commits without a value, and objects without either.
+//!
+//! Whoever needs a key resolves what it meets there. Nobody meets the rest, such as the lease of a container that was
+//! never heard of again. It does no harm, but looks like a transaction that is under way.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use super::client::{Client, ListError};
+use super::driver;
+use super::lists::PAGE;
+use super::object::Version;
+use super::request::ListPage;
+use super::resource::{RESOURCES, Stretch};
+use crate::deadline::Deadline;
+use crate::store::{Key, StoreError};
+
+/// How long something must be unchanged to be a remain: longer than a transaction that lives takes between two writes.
+const UNCHANGED: Duration = Duration::from_secs(2);
+
+/// Removes remains. Returns how many there were.
+pub(super) async fn collect(client: &Client, deadline: Deadline) -> Result<usize, StoreError> {
+    let first = look(client, deadline).await?;
+    if first.is_empty() {
+        return Ok(0);
+    }
+    tokio::time::sleep(UNCHANGED.min(deadline.remaining())).await;
+    let second = look(client, deadline).await?;
+    let remains: Vec<Key> =
+        second.into_iter().filter(|(key, version)| first.get(key) == Some(version)).map(|(key, _)| key).collect();
+    for key in &remains {
+        driver::clean(client, key.clone(), deadline).await?;
+    }
+    Ok(remains.len())
+}
+
+/// The objects that have a lock or no value, with their versions.
+async fn look(client: &Client, deadline: Deadline) -> Result<HashMap<Key, Version>, StoreError> {
+    let mut found = HashMap::new();
+    for resource in &RESOURCES {
+        let stretch = Stretch::open(resource);
+        let mut continues: Option<String> = None;
+        loop {
+            let page = match client.page(&ListPage::fresh(&stretch, PAGE, continues.as_deref()), deadline).await {
+                Ok(page) => page,
+                Err(ListError::Expired) => {
+                    continues = None;
+                    continue;
+                }
+                Err(ListError::Store(error)) => return Err(error),
+            };
+            found.extend(page.items.iter().map(|stored| (stored.object.key.clone(), stored.version.clone())));
+            continues = page.continues;
+            if continues.is_none() {
+                break;
+            }
+        }
+    }
+    Ok(found)
+}

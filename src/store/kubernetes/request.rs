@@ -1,0 +1,93 @@
+//! The HTTP requests (kubernetes.io, "Kubernetes API Concepts").
+
+use std::fmt::Write;
+
+use http::{Method, Request};
+use serde_json::Value as Json;
+
+use super::api::{Change, Write as ObjectWrite};
+use super::manifest::{OPEN, STEM, delete_options, manifest};
+use super::object::ObjectError;
+use super::resource::{GROUP, Place, Resource, Stretch, VERSION};
+
+/// Only the metadata of a list's objects.
+const METADATA_LIST: &str = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1";
+
+const JSON: &str = "application/json";
+
+/// A page of a list.
+pub(super) struct ListPage<'a> {
+    pub(super) stretch: &'a Stretch,
+    /// The most objects.
+    pub(super) limit: u32,
+    /// Where the last page ended.
+    pub(super) continues: Option<&'a str>,
+    /// From the server's cache, which may be behind. There are no pages then: the server ignores the limit.
+    pub(super) cached: bool,
+    pub(super) metadata_only: bool,
+}
+
+impl<'a> ListPage<'a> {
+    /// A page of whole objects, from the committed state.
+    pub(super) fn fresh(stretch: &'a Stretch, limit: u32, continues: Option<&'a str>) -> Self {
+        Self { stretch, limit, continues, cached: false, metadata_only: false }
+    }
+}
+
+fn path(namespace: &str, resource: &Resource) -> String {
+    format!("/apis/{GROUP}/{VERSION}/namespaces/{namespace}/{}", resource.plural)
+}
+
+fn request(method: Method, path: String, accept: &'static str, body: Option<Json>) -> http::Result<Request<Vec<u8>>> {
+    let request = Request::builder().method(method).uri(path).header(http::header::ACCEPT, accept);
+    match body {
+        Some(body) => request.header(http::header::CONTENT_TYPE, JSON).body(body.to_string().into_bytes()),
+        None => request.body(Vec::new()),
+    }
+}
+
+/// Reads an object.
+pub(super) fn get(namespace: &str, place: &Place) -> http::Result<Request<Vec<u8>>> {
+    request(Method::GET, format!("{}/{}", path(namespace, place.resource), place.name), JSON, None)
+}
+
+/// Changes an object.
+pub(super) fn write(
+    namespace: &str,
+    place: &Place,
+    write: &ObjectWrite,
+) -> Result<http::Result<Request<Vec<u8>>>, ObjectError> {
+    let all = path(namespace, place.resource);
+    let one = || format!("{all}/{}", place.name);
+    Ok(match write.change() {
+        Change::Create(object) => request(Method::POST, all, JSON, Some(manifest(place, namespace, object, None)?)),
+        Change::Replace(object, version) => {
+            request(Method::PUT, one(), JSON, Some(manifest(place, namespace, object, Some(version))?))
+        }
+        Change::Delete(version) => request(Method::DELETE, one(), JSON, Some(delete_options(version))),
+    })
+}
+
+/// Reads a page of a list.
+pub(super) fn list(namespace: &str, page: &ListPage<'_>) -> http::Result<Request<Vec<u8>>> {
+    let mut path = path(namespace, page.stretch.resource);
+    // Writing to a string can't fail.
+    let _ = match page.cached {
+        true => write!(path, "?resourceVersion=0"),
+        false => write!(path, "?limit={}", page.limit),
+    };
+    if page.stretch.only_open {
+        path.extend(["&labelSelector=", OPEN]);
+    }
+    match page.stretch.stems.as_deref() {
+        // Label values need no escapes, and a comma and parentheses are allowed in a query (RFC 3986, section 3.4).
+        Some([stem]) => path.extend(["&labelSelector=", STEM, "%3D", stem]),
+        Some(stems) => path.extend(["&labelSelector=", STEM, "%20in%20(", &stems.join(","), ")"]),
+        None => {}
+    }
+    if let Some(continues) = page.continues {
+        // A token is base64 for URLs, without padding.
+        path.extend(["&continue=", continues]);
+    }
+    request(Method::GET, path, if page.metadata_only { METADATA_LIST } else { JSON }, None)
+}

@@ -1,0 +1,88 @@
+//! The store in custom resources of the Kubernetes API.
+
+use std::fmt;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use tokio::sync::OnceCell;
+
+use super::client::Client;
+use super::driver;
+use super::pages;
+use super::remains;
+use super::resource::{GROUP, Place, RESOURCES};
+use crate::apiserver::{Access, Endpoint};
+use crate::cause::Cause;
+use crate::deadline::Deadline;
+use crate::store::{Cursor, Key, KeySpan, Outcome, Page, Store, StoreError, Txn};
+
+/// How to reach the resources (`kubernetesConfig`).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct KubernetesConfig {
+    /// Where the credentials may be. The first one that exists is used.
+    pub access: Vec<Access>,
+    /// The namespace of the resources (`namespace`).
+    pub namespace: String,
+}
+
+/// A store in custom resources, which the whole cluster shares. Needs a tokio runtime.
+pub struct KubernetesStore {
+    config: KubernetesConfig,
+    client: OnceCell<Client>,
+}
+
+impl KubernetesStore {
+    /// Reads the credentials and connects with the first request.
+    pub fn new(config: KubernetesConfig) -> Self {
+        Self { config, client: OnceCell::new() }
+    }
+
+    async fn client(&self) -> Result<&Client, StoreError> {
+        self.client.get_or_try_init(async || self.connect()).await
+    }
+
+    fn connect(&self) -> Result<Client, StoreError> {
+        let access = self.config.access.iter().find(|access| access.path().exists());
+        let access = access.or(self.config.access.first());
+        let access = access.ok_or_else(|| StoreError::Denied(Cause::new("no kubeconfig is configured")))?;
+        let endpoint = access.read().and_then(|config| Endpoint::open(access, config));
+        let endpoint = endpoint.map_err(|error| StoreError::Denied(Cause::new(error)))?;
+        Ok(Client::new(endpoint, self.config.namespace.clone()))
+    }
+}
+
+impl KubernetesConfig {
+    /// The resource of a key with its group, and the name of its object, as kubectl takes them. `None` if no resource
+    /// holds such keys.
+    pub fn place_of(&self, key: &Key) -> Option<(String, String)> {
+        let Place { resource, name } = Place::of(key)?;
+        Some((format!("{}.{GROUP}", resource.plural), name))
+    }
+
+    /// The RBAC rule that a node needs for it, in the namespace: groups, resources and verbs.
+    pub fn rule() -> (&'static str, Vec<&'static str>, [&'static str; 5]) {
+        let resources = RESOURCES.iter().map(|resource| resource.plural).collect();
+        (GROUP, resources, ["get", "list", "create", "update", "delete"])
+    }
+}
+
+impl fmt::Debug for KubernetesStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("KubernetesStore").field("config", &self.config).finish_non_exhaustive()
+    }
+}
+
+impl Store for KubernetesStore {
+    async fn commit(&self, txn: &Txn, deadline: Deadline) -> Result<Outcome, StoreError> {
+        driver::run(self.client().await?, Arc::new(txn.clone()), deadline).await
+    }
+
+    async fn collect_remains(&self, deadline: Deadline) -> Result<usize, StoreError> {
+        remains::collect(self.client().await?, deadline).await
+    }
+
+    async fn page(&self, span: &KeySpan, from: &Cursor, limit: u32, deadline: Deadline) -> Result<Page, StoreError> {
+        pages::read(self.client().await?, span, from, limit, deadline).await
+    }
+}
