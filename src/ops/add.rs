@@ -5,10 +5,12 @@
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::time::SystemTime;
 
 use super::Call;
 use super::log::ReleaseReason;
 use super::prepared::{self, PreparedAdd};
+use super::recovery::Witnesses;
 use super::release::release_and_log;
 use super::takeover::{self, CallChecks, Requester};
 use crate::cause::chain;
@@ -22,6 +24,7 @@ use crate::ipam::name::AttachmentId;
 use crate::ipam::recovery::Recorded;
 use crate::ipam::request::{AddressPool, AddressRequest, RequestedAddresses, Selection};
 use crate::record::{Lock, Netns, ReadResult, Record, RecordState, SeenRevisions};
+use crate::store::RevisionOrder;
 use crate::telemetry::Phase;
 
 /// The result of an ADD.
@@ -66,10 +69,17 @@ pub(super) fn add(
     let Earlier { record: earlier, in_doubt } = earlier;
     let seen = call.node.records.seen_revisions(&store)?;
     let addresses = earlier.as_ref().map(Record::held_addresses).unwrap_or_default();
-    machine = machine.with_records(Recorded { newest: seen.as_ref().and_then(SeenRevisions::newest), addresses });
+    let newest = seen.as_ref().and_then(SeenRevisions::newest);
+    let mut witnesses = Witnesses::list(&call.node, &store, lock.id(), earlier.as_ref())?;
+    let witness = witnesses.first(&call.node, &store)?;
+    machine = machine.with_records(Recorded { newest, addresses, witness });
     if in_doubt {
         machine = machine.after_add_in_doubt();
     }
+    // Only without an order of revisions, the order of records matters.
+    let is_ordered = store.revision_order() == RevisionOrder::Counted;
+    let before = earlier.as_ref().filter(|_| !is_ordered);
+    let before = before.map(|_| call.node.records.written_at(&lock)).transpose()?;
     let record = Record {
         pod: prepared.holder.pod.clone(),
         netns: target.netns.as_deref().and_then(Netns::from_path),
@@ -83,7 +93,7 @@ pub(super) fn add(
 
     let requester =
         Requester { pod: &target.pod, migration: prepared.migration.as_ref(), reads_pods: network.annotations };
-    let mut checks = CallChecks::new(call, network, target, &store);
+    let mut checks = CallChecks::new(call, network, target, &store, witnesses);
     let allocation = takeover::decide(&mut checks, requester, &mut machine);
     // A container that was checked stays locked until its address has another holder.
     drop(checks);
@@ -109,7 +119,9 @@ pub(super) fn add(
             let record = record.holding(allocation.written());
             let relinked = sandbox.map_or(Ok(()), |_| call.node.records.relink_sandbox(&lock, &record.pod));
             let noted = seen.map_or(Ok(()), |seen| seen.note(allocation.revision));
-            let written = noted.and(call.node.records.write(&lock, &record)).and(relinked);
+            let repeated = before.filter(|_| allocation.repeated);
+            let aged = || repeated.map_or(Ok(()), |before| call.node.records.set_written_at(&lock, before));
+            let written = noted.and(call.node.records.write(&lock, &record)).and(relinked).and_then(|()| aged());
             if let Err(error) = written {
                 tracing::warn!(error = %chain(&error), "the node's record could not be completed");
             }
@@ -118,7 +130,7 @@ pub(super) fn add(
         Err(error) => {
             // While something may still take effect, the record keeps saying "asked".
             if !machine.is_in_doubt() && !error.is_ambiguous() {
-                restore(call, &lock, earlier, &record.pod);
+                restore(call, &lock, earlier, before, &record.pod);
             }
             Err(error)
         }
@@ -199,11 +211,15 @@ fn earlier_sandbox(call: &Call<'_>, lock: &Lock, pod: &PodRef) -> Option<Attachm
     })
 }
 
-/// Restores the record after an ADD that certainly changed nothing.
-fn restore(call: &Call<'_>, lock: &Lock, earlier: Option<Record>, pod: &PodRef) {
+/// Restores the record after an ADD that certainly changed nothing, with the time at which it was written if that
+/// matters.
+fn restore(call: &Call<'_>, lock: &Lock, earlier: Option<Record>, written_at: Option<SystemTime>, pod: &PodRef) {
+    let records = &call.node.records;
     let restored = match &earlier {
-        Some(record) => call.node.records.write(lock, record),
-        None => call.node.records.remove(lock, pod),
+        Some(record) => records
+            .write(lock, record)
+            .and_then(|()| written_at.map_or(Ok(()), |written| records.set_written_at(lock, written))),
+        None => records.remove(lock, pod),
     };
     if let Err(error) = restored {
         // The record says "asked", so the DEL writes a fence without need.

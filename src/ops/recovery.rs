@@ -6,10 +6,12 @@
 //! ```
 
 mod compare;
+mod witness;
 
 use std::net::IpAddr;
 
 pub(super) use self::compare::{RecordComparison, compare_records};
+pub(super) use self::witness::Witnesses;
 use super::{Node, Session};
 use crate::cause::{Cause, chain};
 use crate::cluster::ApiServer;
@@ -71,18 +73,29 @@ pub(super) fn examine(
     store: &StoreConfig,
     deadline: Deadline,
 ) -> Result<Option<Sign>, Error> {
+    examine_within(node, id, store, deadline, deadline)
+}
+
+/// The same, with a deadline of its own for the lock.
+fn examine_within(
+    node: &mut Node<'_>,
+    id: &AttachmentId,
+    store: &StoreConfig,
+    deadline: Deadline,
+    lock_deadline: Deadline,
+) -> Result<Option<Sign>, Error> {
     let Some((_, written)) = recorded(node, id, store)? else { return Ok(None) };
     let entry_state = look(node, id, written, store, deadline)?;
     if !matches!(entry_state, EntryState::Lost(_) | EntryState::Changed(_)) {
         return Ok(None);
     }
-    let lock = node.records.lock(id, deadline)?;
+    let lock = node.records.lock(id, lock_deadline)?;
     let Some((record, written)) = recorded(node, id, store)? else { return Ok(None) };
     match look(node, id, written, store, deadline)? {
         EntryState::Lost(sign) if !is_gone(node, &record) => Ok(Some(sign)),
         // The trace in the store expires. The record must not expect it any longer, or its absence would look like a
         // loss.
-        EntryState::Changed(left) => Ok(node.records.write(&lock, &record.holding(*left)).map(|()| None)?),
+        EntryState::Changed(left) => Ok(node.records.update(&lock, &record.holding(*left)).map(|()| None)?),
         _ => Ok(None),
     }
 }

@@ -10,6 +10,7 @@ use jiff::Timestamp;
 
 use super::Call;
 use super::containers::{self, Containers};
+use super::recovery::Witnesses;
 use crate::cause::{Cause, chain};
 use crate::cluster::ApiServer;
 use crate::cni::Target;
@@ -20,6 +21,7 @@ use crate::ipam::decide::{Add, Allocation};
 use crate::ipam::lease::PodRef;
 use crate::ipam::machine::{JoinError, JoinQuestion, MigrationRef, check_instance, check_migration};
 use crate::ipam::name::AttachmentId;
+use crate::ipam::recovery::Witness;
 use crate::ipam::refusal::Refusal;
 use crate::ipam::reservation::{Owner, OwnerError};
 use crate::ipam::takeover::{GoneReason, InUseReason, PendingCheck, Probe, ProbeResult, check_holder};
@@ -41,6 +43,10 @@ pub(super) trait Checks {
 
     /// Releases what nobody on this node uses any more. Returns the number of attachments.
     fn make_room(&mut self) -> usize;
+
+    /// Compares a recorded attachment with the store, which has another entry of it. Refused if the store has lost it;
+    /// else the next one to compare.
+    fn next_witness(&mut self, differing: &AttachmentId) -> Result<Option<Witness>, Error>;
 
     /// Probes the link for addresses that are about to be used. Refused if a new address can't be probed in time.
     fn probe(&mut self, machine: &Add, ips: &[IpAddr]) -> Result<Vec<(IpAddr, ProbeResult)>, Refusal>;
@@ -71,6 +77,11 @@ pub(super) fn decide(
             Err(error) if asked && machine.is_in_doubt() => return Err(error.with_ambiguity()),
             done => return done,
         };
+        if let Some(id) = machine.to_examine().cloned() {
+            let next = checks.next_witness(&id)?;
+            machine.set_witness(next);
+            continue;
+        }
         let is_full = machine.lacks_room() && !std::mem::replace(&mut made_room, true);
         if is_full && checks.make_room() > 0 {
             machine.search_again();
@@ -144,6 +155,7 @@ pub(super) struct CallChecks<'a, 'call> {
     target: &'a Target,
     store: &'a StoreConfig,
     containers: Containers,
+    witnesses: Witnesses,
 }
 
 impl<'a, 'call> CallChecks<'a, 'call> {
@@ -152,8 +164,9 @@ impl<'a, 'call> CallChecks<'a, 'call> {
         network: &'a Network,
         target: &'a Target,
         store: &'a StoreConfig,
+        witnesses: Witnesses,
     ) -> Self {
-        Self { call, network, target, store, containers: Containers::default() }
+        Self { call, network, target, store, containers: Containers::default(), witnesses }
     }
 }
 
@@ -174,6 +187,11 @@ impl Checks for CallChecks<'_, '_> {
 
     fn make_room(&mut self) -> usize {
         containers::make_room(&mut self.call.node, self.store)
+    }
+
+    fn next_witness(&mut self, differing: &AttachmentId) -> Result<Option<Witness>, Error> {
+        let deadline = self.call.node.deadline;
+        self.witnesses.after(&mut self.call.node, self.store, differing, deadline)
     }
 
     fn probe(&mut self, machine: &Add, ips: &[IpAddr]) -> Result<Vec<(IpAddr, ProbeResult)>, Refusal> {

@@ -38,6 +38,7 @@ mod file;
 mod folder;
 mod lock;
 mod netns;
+mod newest;
 mod sandbox;
 mod seen;
 #[cfg(test)]

@@ -133,6 +133,13 @@ async fn guards(store: &impl Store) -> Result<(), Violation> {
     let refused = run(store, was_absent(k), vec![put(k, "6")], vec![get(k)]).await?;
     let was = Branch { succeeded: false, responses: vec![OpResponse::Entry(Some(entry(k, "5", fourth.at)))] };
     same("a key that existed all the time lets it fail", &was, &refused.branch)?;
+    let was_unchanged = |text, at| vec![Guard::WasUnchanged(key(text), at)];
+    let fifth = run(store, was_unchanged(k, fourth.at), vec![put("conformance/guards/l", "7")], vec![]).await?;
+    same("a key not written since lets a guard of no earlier change hold", &true, &fifth.branch.succeeded)?;
+    for (text, at) in [(k, first.at), ("conformance/guards/missing", fourth.at)] {
+        let refused = run(store, was_unchanged(text, at), vec![put(k, "8")], vec![get(k)]).await?;
+        same("a key written or deleted before lets it fail", &was, &refused.branch)?;
+    }
     let both = vec![Guard::Unchanged(key(k), fourth.at), Guard::Absent(key(k))];
     same("one failing guard of two is enough", &false, &run(store, both, vec![], vec![]).await?.branch.succeeded)
 }

@@ -38,7 +38,9 @@ pub(super) fn run(txn: &Txn, entries: &mut impl Entries, before: Revision, next:
 fn holds(entries: &impl Entries, guard: &Guard) -> bool {
     match guard {
         Guard::Absent(key) | Guard::WasAbsent(key) => entries.revision(key).is_none(),
-        Guard::Unchanged(key, revision) => entries.revision(key) == Some(*revision),
+        Guard::Unchanged(key, revision) | Guard::WasUnchanged(key, revision) => {
+            entries.revision(key) == Some(*revision)
+        }
     }
 }
 

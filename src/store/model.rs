@@ -25,7 +25,8 @@ fn guard() -> impl Strategy<Value = Guard> {
     prop_oneof![
         key().prop_map(Guard::Absent),
         key().prop_map(Guard::WasAbsent),
-        (key(), revision).prop_map(|(key, at)| Guard::Unchanged(key, at)),
+        (key(), revision.clone()).prop_map(|(key, at)| Guard::Unchanged(key, at)),
+        (key(), revision).prop_map(|(key, at)| Guard::WasUnchanged(key, at)),
     ]
 }
 

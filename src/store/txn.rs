@@ -26,13 +26,16 @@ pub enum Guard {
     WasAbsent(Key),
     /// The revision of the key's last write is this one.
     Unchanged(Key, Revision),
+    /// The revision of the key's last write was this one at some moment during this call. Like [`Guard::WasAbsent`], it
+    /// need not hold at the commit.
+    WasUnchanged(Key, Revision),
 }
 
 impl Guard {
     /// Its key.
     pub(super) fn key(&self) -> &Key {
         match self {
-            Self::Absent(key) | Self::WasAbsent(key) | Self::Unchanged(key, _) => key,
+            Self::Absent(key) | Self::WasAbsent(key) | Self::Unchanged(key, _) | Self::WasUnchanged(key, _) => key,
         }
     }
 }

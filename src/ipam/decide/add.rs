@@ -19,6 +19,7 @@
 //! | `Attempt` | committed | done |
 //! | | the attachment has addresses | `Verify` |
 //! | | the owner's reservation has changed | `Entries` |
+//! | | the witness is not as recorded | refused until it was examined ([`Add::to_examine`]) |
 //! | | another guard failed | as after `Slot` |
 //! | `Verify` | it still holds all of them | done |
 //! | | it lost one, or another one is requested | refused |
@@ -138,6 +139,8 @@ pub struct Add {
     /// between.
     in_doubt: bool,
     recorded: Recorded,
+    /// A witness that the store does not have as recorded.
+    to_examine: Option<AttachmentId>,
     checks: HolderChecks,
     probes: ProbeGate,
     found_hosts: FoundHosts,
@@ -188,6 +191,7 @@ impl Add {
             own: OwnEntry::Absent,
             in_doubt: false,
             recorded: Recorded::default(),
+            to_examine: None,
             checks,
             pending: Pending::Nothing,
             rounds: 0,

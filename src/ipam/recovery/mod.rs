@@ -18,6 +18,7 @@ pub mod sign;
 mod steps;
 #[cfg(test)]
 mod tests;
+mod witness;
 mod write_back;
 
 use std::collections::BTreeMap;
@@ -30,6 +31,7 @@ pub(super) use self::sign::is_explained;
 pub use self::sign::{EntryState, Sign};
 pub(super) use self::steps::read;
 pub use self::steps::{Begin, Begun, Survey, UpdateRecovery};
+pub use self::witness::Witness;
 pub use self::write_back::{Conflict, Examine, WriteBack, WrittenBack};
 use crate::ipam::lease::{Unknown, VERSION};
 use crate::ipam::name::Name;
@@ -42,6 +44,8 @@ pub struct Recorded {
     pub newest: Option<Revision>,
     /// The addresses of the requesting attachment's record.
     pub addresses: Vec<IpAddr>,
+    /// If revisions have no order: the record of an earlier ADD of this attachment, else the newest of another one.
+    pub witness: Option<Witness>,
 }
 
 /// A recovery in progress, stored under `recovery/current`.

@@ -8,7 +8,8 @@
 //! ```
 //!
 //! Several ADDs of one rehearsal see each other, as they would in the cluster. Limits: what another node knows alone
-//! (its records, host-local's files there) is not known here, and time passes before the real ADD.
+//! (its records, host-local's files there) is not known here, and time passes before the real ADD. That ADD may compare
+//! another record with the store, and begin a recovery.
 
 #[cfg(test)]
 pub(super) mod tests;
@@ -33,7 +34,7 @@ use crate::ipam::cluster::ClusterIdentity;
 use crate::ipam::decide::{Add, Allocation};
 use crate::ipam::lease::{Began, PodRef};
 use crate::ipam::name::AttachmentId;
-use crate::ipam::recovery::Recorded;
+use crate::ipam::recovery::{Recorded, Witness};
 use crate::ipam::refusal::Refusal;
 use crate::ipam::request::RequestedAddresses;
 use crate::ipam::takeover::{GoneReason, InUseReason, ProbeResult};
@@ -149,7 +150,7 @@ impl<'a> Rehearsal<'a> {
             ReadResult::Record(record) => (record.held_addresses(), record.held.is_none()),
             ReadResult::Unreadable { .. } => (Vec::new(), true),
         };
-        let mut machine = machine.with_records(Recorded { newest, addresses });
+        let mut machine = machine.with_records(Recorded { newest, addresses, witness: None });
         if in_doubt {
             machine = machine.after_add_in_doubt();
         }
@@ -230,6 +231,10 @@ impl Checks for Rehearsal<'_> {
         let records = ids.iter().filter_map(|id| containers::releasable(&self.node, &self.store, id));
         let records: Vec<Record> = records.take(containers::MAX_RELEASED).collect();
         records.into_iter().filter(|record| self.release(record.clone()).is_ok()).count()
+    }
+
+    fn next_witness(&mut self, _: &AttachmentId) -> Result<Option<Witness>, Error> {
+        Ok(None)
     }
 
     fn probe(&mut self, _: &Add, ips: &[IpAddr]) -> Result<Vec<(IpAddr, ProbeResult)>, Refusal> {

@@ -7,7 +7,7 @@ mod sandboxes;
 use std::fs;
 use std::net::Ipv4Addr;
 use std::os::unix::fs::PermissionsExt;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use jiff::Timestamp;
 use proptest::prelude::*;
@@ -535,4 +535,24 @@ proptest! {
             prop_assert_eq!(format!("{}.json", file::stem(&id)), format!("{text}{suffix}"));
         }
     }
+}
+
+#[test]
+fn the_last_written_record_comes_first_and_an_update_makes_none_newer() {
+    let folder = folder();
+    let records = Records::new(folder.path(), &name("node-a"));
+    let ids = ["c2", "c1", "c3"].map(|container| id(container, "eth0", "net"));
+    for (second, id) in (1..).zip(&ids) {
+        let lock = records.lock(id, soon()).unwrap();
+        records.write(&lock, &record(id, 1)).unwrap();
+        lock.record.file().set_modified(SystemTime::UNIX_EPOCH + Duration::from_secs(second)).unwrap();
+    }
+    let newest_first: Vec<AttachmentId> = ids.iter().rev().cloned().collect();
+    assert_eq!(records.newest_first().unwrap(), newest_first);
+    let lock = records.lock(&ids[0], soon()).unwrap();
+    records.update(&lock, &record(&ids[0], 2)).unwrap();
+    assert_eq!(records.read(&lock).unwrap(), ReadResult::Record(Box::new(record(&ids[0], 2))));
+    assert_eq!(records.newest_first().unwrap(), newest_first);
+    records.write(&lock, &record(&ids[0], 3)).unwrap();
+    assert_eq!(records.newest_first().unwrap()[0], ids[0]);
 }

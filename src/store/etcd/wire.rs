@@ -119,7 +119,7 @@ fn compare(prefix: &str, guard: &Guard) -> Compare {
     match guard {
         // In etcd, a key that does not exist has revision 0.
         Guard::Absent(key) | Guard::WasAbsent(key) => Compare::mod_revision(full(prefix, key), CompareOp::Equal, 0),
-        Guard::Unchanged(key, Revision(at)) => {
+        Guard::Unchanged(key, Revision(at)) | Guard::WasUnchanged(key, Revision(at)) => {
             let at = i64::try_from(at.get()).unwrap_or(i64::MAX);
             Compare::mod_revision(full(prefix, key), CompareOp::Equal, at)
         }

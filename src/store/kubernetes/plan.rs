@@ -53,16 +53,17 @@ pub(super) fn presumably_absent(txn: &Txn) -> BTreeSet<Key> {
 fn must_last(guard: &Guard) -> bool {
     match guard {
         Guard::Absent(_) | Guard::Unchanged(..) => true,
-        Guard::WasAbsent(_) => false,
+        Guard::WasAbsent(_) | Guard::WasUnchanged(..) => false,
     }
 }
 
-/// Whether a guard holds. A key that was not read counts as absent.
+/// Whether a guard holds. A key that was not read counts as absent, or as expected if it is only read.
 fn holds(view: &View, guard: &Guard) -> bool {
     let revision = view.value(guard.key()).map(|value| value.revision);
     match guard {
         Guard::Absent(_) | Guard::WasAbsent(_) => revision.is_none(),
         Guard::Unchanged(_, expected) => revision == Some(*expected),
+        Guard::WasUnchanged(key, expected) => view.get(key).is_none() || revision == Some(*expected),
     }
 }
 

@@ -104,7 +104,7 @@ fn holds(connection: &Connection, guard: &Guard) -> Result<bool, SqliteFailure> 
     };
     Ok(match guard {
         Guard::Absent(key) | Guard::WasAbsent(key) => at(key)?.is_none(),
-        Guard::Unchanged(key, revision) => at(key)? == Some(number(*revision)),
+        Guard::Unchanged(key, revision) | Guard::WasUnchanged(key, revision) => at(key)? == Some(number(*revision)),
     })
 }
 

@@ -117,10 +117,10 @@ impl Add {
         }
     }
 
-    /// An attempt failed. Its own key comes first, then a recovery, then the keys of the slots.
+    /// An attempt failed. Its own key comes first, then a recovery, the witness, and the keys of the slots.
     pub(super) fn after_failure(
         &mut self,
-        AfterFailure { own, recovery, slots, reservation }: AfterFailure,
+        AfterFailure { own, recovery, witness, slots, reservation }: AfterFailure,
         answers: Answers<'_>,
         now: Timestamp,
     ) -> Result<Step<Allocation>, Refusal> {
@@ -130,6 +130,9 @@ impl Add {
         }
         if let Some(step) = self.own_key(own, now)? {
             return Ok(step);
+        }
+        if let Some(refusal) = witness.and_then(|read| self.after_witness(answers.to(read), now)) {
+            return Err(refusal);
         }
         self.on_response(slots, answers, now);
         if let (Some(reservation), Some(read)) = (&mut self.reservation, reservation)
@@ -142,6 +145,11 @@ impl Add {
 
     /// Handles the attachment's own key: nothing, a fence to be replaced, or addresses to be verified.
     fn own_key(&mut self, entry: Option<&Entry>, now: Timestamp) -> Result<Option<Step<Allocation>>, Refusal> {
+        // The entry may be that of an earlier container with the same ID.
+        let is_witness = self.recorded.witness.as_ref().is_some_and(|witness| witness.id == self.holder.id);
+        if is_witness && let Some(refusal) = self.after_witness(entry, now) {
+            return Err(refusal);
+        }
         match entry {
             Some(entry) => self.own_entry(entry, now),
             None => {
@@ -183,7 +191,7 @@ impl Add {
         let mut otherwise = Reads::default();
         let (own, recovery) = (otherwise.entry(entry.key.clone()), otherwise.entry(keys::recovery()));
         let txn = Txn::new(unchanged, then.into_operations(), otherwise.into_operations())?;
-        let failure = AfterFailure { own, recovery, slots: Vec::new(), reservation: None };
+        let failure = AfterFailure { own, recovery, witness: None, slots: Vec::new(), reservation: None };
         self.pending = Pending::Verify { attachment: Box::new(attachment), leases, failure };
         Ok(Some(Step::Commit(txn)))
     }

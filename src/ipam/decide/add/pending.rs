@@ -40,6 +40,7 @@ pub(super) enum Pending {
 pub(super) struct AfterFailure {
     pub(super) own: Read<OneEntry>,
     pub(super) recovery: Read<OneEntry>,
+    pub(super) witness: Option<Read<OneEntry>>,
     pub(super) slots: Vec<(usize, SlotReads)>,
     pub(super) reservation: Option<Vec<Read<OneEntry>>>,
 }

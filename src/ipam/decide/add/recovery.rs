@@ -6,6 +6,14 @@
 //! ```
 //!
 //! An address from such a store may belong to a running pod whose lease was lost.
+//!
+//! Where revisions have no order, the answer tells nothing. There, a witness does ([`Witness`]), before anything is
+//! assigned:
+//!
+//! ```text
+//!  the witness is not as recorded ─► refused, with the attachment to examine ─┬─ lost ─► its caller begins a recovery
+//!                                                                             └─ not lost ─► the next witness, again
+//! ```
 
 use jiff::Timestamp;
 
@@ -14,7 +22,8 @@ use super::pending::Pending;
 use super::{Add, Allocation};
 use crate::ipam::decide::{Decide, Release, Released, Step};
 use crate::ipam::lease::{Attachment, Stored, Written};
-use crate::ipam::recovery::{Begin, Recovery, Sign};
+use crate::ipam::name::AttachmentId;
+use crate::ipam::recovery::{Begin, Recovery, Sign, Witness};
 use crate::ipam::refusal::Refusal;
 use crate::store::{Entry, Outcome};
 
@@ -59,6 +68,26 @@ impl Add {
         let txn = Begin::new(recovery.clone()).txn()?;
         self.pending = Pending::BeginRecovery(recovery, written);
         Ok(Step::Commit(txn))
+    }
+
+    /// The refusal, if the store does not have the witness as its record. It depends on the examination of the record.
+    pub(super) fn after_witness(&mut self, entry: Option<&Entry>, now: Timestamp) -> Option<Refusal> {
+        let witness = self.recorded.witness.as_ref().filter(|witness| !witness.is_confirmed_by(entry))?;
+        self.to_examine = Some(witness.id.clone());
+        let sign = format!("the entry of {} is not the one that this node has recorded", witness.id);
+        Some(Refusal::Recovering { sign, since: now })
+    }
+
+    /// After a refusal: the attachment on whose examination it depends. If the store has not lost it, name another
+    /// witness and start again.
+    pub fn to_examine(&self) -> Option<&AttachmentId> {
+        self.to_examine.as_ref()
+    }
+
+    /// Continues with another witness, or without one.
+    pub fn set_witness(&mut self, witness: Option<Witness>) {
+        self.to_examine = None;
+        self.recorded.witness = witness;
     }
 
     pub(super) fn withdraw(

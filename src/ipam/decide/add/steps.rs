@@ -13,6 +13,7 @@ use crate::ipam::decide::slot::Slot;
 use crate::ipam::decide::{Decide, Step, within_rounds};
 use crate::ipam::keys;
 use crate::ipam::lease::Holder;
+use crate::ipam::recovery::Witness;
 use crate::ipam::refusal::Refusal;
 use crate::ipam::reservation::{Owner, OwnerError};
 use crate::store::{Guard, Op, Outcome, Txn};
@@ -190,6 +191,7 @@ impl Add {
         let failure = AfterFailure {
             own: reads.entry(keys::attachment(&self.holder.id)),
             recovery: reads.entry(keys::recovery()),
+            witness: self.recorded.witness.as_ref().map(|witness| reads.entry(keys::attachment(&witness.id))),
             slots: self
                 .slots
                 .iter_mut()
@@ -213,7 +215,9 @@ impl Add {
             [] => reads,
             others => vec![Op::Txn(Box::new(self.first_possible(others, own, reads)?))],
         };
-        Ok(Txn::new(first.guards(own), writes, otherwise)?)
+        let mut guards = first.guards(own);
+        guards.extend(self.recorded.witness.as_ref().map(Witness::guard));
+        Ok(Txn::new(guards, writes, otherwise)?)
     }
 }
 

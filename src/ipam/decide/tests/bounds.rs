@@ -50,7 +50,7 @@ impl Dense {
     fn run(&self, txn: &Txn) -> Branch {
         let taken = txn.when().iter().all(|guard| match guard {
             Guard::Absent(key) | Guard::WasAbsent(key) => self.get(key).is_none(),
-            Guard::Unchanged(..) => false,
+            Guard::Unchanged(..) | Guard::WasUnchanged(..) => false,
         });
         let operations = if taken { txn.then() } else { txn.otherwise() };
         Branch { succeeded: taken, responses: operations.iter().map(|op| self.response(op)).collect() }

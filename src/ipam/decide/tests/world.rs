@@ -401,12 +401,17 @@ impl World {
     /// An ADD, with all checks and probes that it needs.
     pub(crate) fn ask(&mut self, call: &Call, mut add: Add) -> Result<Allocation, Refusal> {
         self.requests = 0;
+        self.ask_on(call, &mut add)
+    }
+
+    /// The same, for an ADD that may have been refused before.
+    pub(crate) fn ask_on(&mut self, call: &Call, add: &mut Add) -> Result<Allocation, Refusal> {
         loop {
-            let refusal = match self.run_on(&mut add) {
+            let refusal = match self.run_on(add) {
                 Err(refusal) => refusal,
                 allocation => return allocation,
             };
-            if !call.record_result(&mut add, self.now()) {
+            if !call.record_result(add, self.now()) {
                 return Err(refusal);
             }
         }

@@ -13,7 +13,8 @@ use crate::ipam::keys;
 use crate::ipam::lease::{Stored, Written};
 use crate::ipam::name::{AttachmentId, Name};
 use crate::ipam::recovery::{
-    Begin, Conflict, EntryState, Examine, Recorded, Recovery, Sign, Survey, UpdateRecovery, WriteBack, WrittenBack,
+    Begin, Conflict, EntryState, Examine, Recorded, Recovery, Sign, Survey, UpdateRecovery, Witness, WriteBack,
+    WrittenBack,
 };
 use crate::ipam::refusal::Refusal;
 use crate::ipam::reservation::{OwnerKind, Reservation};
@@ -47,7 +48,26 @@ enum Action {
 #[derive(Default)]
 struct Node {
     records: BTreeMap<AttachmentId, Written>,
+    /// Whose records these are, the last written last.
+    order: Vec<AttachmentId>,
     newest: Option<Revision>,
+}
+
+impl Node {
+    /// A record whose addresses are not new stays as old as it was.
+    fn keep(&mut self, id: AttachmentId, written: Written) {
+        if self.records.insert(id.clone(), written).is_none() {
+            self.order.retain(|other| *other != id);
+            self.order.push(id);
+        }
+    }
+
+    /// The record of this attachment, then the others, the last written first.
+    fn witnesses(&self, own: &AttachmentId) -> Vec<Witness> {
+        let ids = std::iter::once(own).chain(self.order.iter().rev().filter(|id| *id != own));
+        let witness = |id: &AttachmentId| Some(Witness { id: id.clone(), revision: self.records.get(id)?.revision });
+        ids.filter_map(witness).collect()
+    }
 }
 
 struct Story {
@@ -96,15 +116,31 @@ impl Story {
         let known = &self.nodes[node];
         let held = known.records.get(&call.id).map(|written| &written.attachment.addresses);
         let addresses_of_record = held.into_iter().flatten().map(|assigned| assigned.address.addr()).collect();
-        let recorded = Recorded { newest: known.newest, addresses: addresses_of_record };
-        match self.world.ask(&call, call.decision().unwrap().with_records(recorded)) {
+        let mut witnesses = match self.world.order {
+            RevisionOrder::Counted => Vec::new(),
+            RevisionOrder::Unordered => known.witnesses(&call.id),
+        }
+        .into_iter();
+        let recorded = Recorded { newest: known.newest, addresses: addresses_of_record, witness: witnesses.next() };
+        let mut add = call.decision().unwrap().with_records(recorded);
+        let mut granted = self.world.ask_on(&call, &mut add);
+        while let Some(id) = add.to_examine().cloned() {
+            let written = self.nodes[node].records[&id].clone();
+            if let (_, EntryState::Lost(sign)) = self.world.decide(&mut Examine::new(self.world.order, id, written)) {
+                self.begin(&sign.to_string());
+                break;
+            }
+            add.set_witness(witnesses.next());
+            granted = self.world.ask_on(&call, &mut add);
+        }
+        match granted {
             Ok(granted) => {
                 if let Some(earlier) = self.nodes[node].records.get(&call.id) {
                     let before: Vec<IpAddr> = earlier.leases.iter().map(|(ip, _)| *ip).collect();
                     prop_assert_eq!(addresses(&granted), before, "a repeated ADD");
                 }
                 self.note(node, granted.revision);
-                self.nodes[node].records.insert(call.id, granted.written());
+                self.nodes[node].keep(call.id, granted.written());
             }
             // Its call does what its node can, as all that meet a recovery do.
             Err(Refusal::Recovering { .. }) => self.take_part(node)?,
@@ -129,6 +165,7 @@ impl Story {
     fn restore(&mut self, raised: bool) {
         let beyond = self.nodes.iter().filter_map(|node| node.newest).max_by_key(|newest| newest.0);
         self.world.state = self.backup.clone();
+        // Without an order, there is nothing to raise.
         while raised && beyond.is_some_and(|beyond| self.at().0 <= beyond.0) {
             let put = vec![Op::Put(crate::store::Key::new("raised"), Vec::new())];
             self.world.commit(&Txn::new(Vec::new(), put, Vec::new()).unwrap());
@@ -141,7 +178,7 @@ impl Story {
                 None => Begin::new(recovery),
             };
             self.world.decide(&mut begin);
-        } else if raised {
+        } else if raised && self.world.order == RevisionOrder::Counted {
             // The order of revisions shows nothing, so that only a look does.
             for node in 0..self.nodes.len() {
                 let _ = self.look(node);
@@ -188,7 +225,7 @@ impl Story {
                 match step {
                     WrittenBack::NothingLost(_) => break,
                     WrittenBack::Back(written) => {
-                        self.nodes[node].records.insert(id, *written);
+                        self.nodes[node].keep(id, *written);
                         wrote = true;
                         break;
                     }
@@ -325,6 +362,13 @@ proptest! {
     #[test]
     fn whatever_backup_is_put_back_as_documented_no_address_has_two_users_on_any_node(actions in actions()) {
         tell(RevisionOrder::Counted, 3, true, &actions)?;
+    }
+
+    #[test]
+    fn whatever_backup_is_put_back_without_an_order_of_revisions_no_address_of_a_lone_node_has_two_users(
+        actions in actions(),
+    ) {
+        tell(RevisionOrder::Unordered, 1, false, &actions)?;
     }
 
     #[test]

@@ -5,3 +5,4 @@ mod history;
 mod reservations;
 mod signs;
 mod ways_back;
+mod witness;

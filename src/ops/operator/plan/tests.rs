@@ -23,6 +23,7 @@ use crate::ipam::refusal::Refusal;
 use crate::ipam::request::{self, AddressRequest, Annotations, Inputs, Ordinal, Selection};
 use crate::ipam::reservation::{Owner, OwnerKind};
 use crate::ipam::takeover::Mac;
+use crate::ops::recovery::Witnesses;
 use crate::ops::rehearsal::tests::{Bed, content, target};
 use crate::ops::takeover::{self, CallChecks, Requester};
 use crate::ops::{Session, prepared};
@@ -190,7 +191,7 @@ fn add(
     let policy = prepared::policy(&bed.settings, &bed.network, &store, identity, sticky);
     let mut machine = Add::new(holder, policy, requests)?;
     let requester = Requester { pod: &target.pod, migration: None, reads_pods: true };
-    let mut checks = CallChecks::new(&mut call, &bed.network, &target, &store);
+    let mut checks = CallChecks::new(&mut call, &bed.network, &target, &store, Witnesses::default());
     takeover::decide(&mut checks, requester, &mut machine)
 }
 

@@ -11,7 +11,7 @@ use crate::store::kubernetes::object::TxnId;
 use crate::store::kubernetes::rules::Rules;
 use crate::store::kubernetes::step::{Pause, Step};
 use crate::store::kubernetes::transaction::Transaction;
-use crate::store::{Branch, Key, Outcome, StoreError, Txn};
+use crate::store::{Branch, Guard, Key, Outcome, StoreError, Txn};
 
 /// The most attempts that an id has room for.
 const MAX_ATTEMPTS: u64 = 8;
@@ -35,6 +35,8 @@ pub(super) struct ClientState {
     pub(super) readings: Vec<Branch>,
     /// The keys that have existed all the time since it began, of those that it may see at another moment.
     pub(super) lasting: BTreeSet<Key>,
+    /// Its guards of no earlier change that held at some moment since it began.
+    pub(super) held: Vec<Guard>,
     pub(super) has_begun: bool,
     machine: Option<Box<Transaction>>,
     new_ids: bool,
@@ -62,8 +64,8 @@ impl Hash for Actor {
     fn hash<H: Hasher>(&self, state: &mut H) {
         self.open.hash(state);
         match &self.role {
-            Role::Client(ClientState { report, committed, readings, lasting, machine, .. }) => {
-                (report, committed.is_some(), lasting, machine).hash(state);
+            Role::Client(ClientState { report, committed, readings, lasting, held, machine, .. }) => {
+                (report, committed.is_some(), lasting, held, machine).hash(state);
                 // Of a client that was told something, only that matters.
                 report.is_none().then_some((committed, readings)).hash(state);
             }
@@ -80,6 +82,7 @@ impl Actor {
             committed: None,
             readings: Vec::new(),
             lasting: BTreeSet::new(),
+            held: Vec::new(),
             has_begun: false,
             machine: None,
             new_ids: scenario.new_ids,

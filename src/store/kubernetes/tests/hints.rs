@@ -6,8 +6,9 @@ use std::rc::Rc;
 
 use super::actor::{Actor, ClientState};
 use super::world::World;
+use crate::store::entries::Entries;
 use crate::store::kubernetes::object::TxnId;
-use crate::store::{Branch, Entry, Freshness, Guard, Key, KeySpan, Op, OpResponse, Txn, Value};
+use crate::store::{Branch, Entry, Freshness, Guard, Key, KeySpan, MemoryMap, Op, OpResponse, Txn, Value};
 
 /// Whether the transaction may see a key at another moment.
 pub(super) fn may_see(txn: &Txn, key: &Key) -> bool {
@@ -21,15 +22,33 @@ pub(super) fn may_see(txn: &Txn, key: &Key) -> bool {
 
 /// The transaction without guards that held at some moment, and need not hold at the commit. What it does if they fail
 /// only reads, in these scenarios.
-pub(super) fn without_guards(txn: &Txn, lasting: &BTreeSet<Key>) -> Txn {
-    let must_hold = |guard: &&Guard| !matches!(guard, Guard::WasAbsent(key) if !lasting.contains(key));
+pub(super) fn without_guards(txn: &Txn, lasting: &BTreeSet<Key>, held: &[Guard]) -> Txn {
+    let has_held = |guard: &Guard| match guard {
+        Guard::WasAbsent(key) => !lasting.contains(key),
+        guard => held.contains(guard),
+    };
+    let must_hold = |guard: &&Guard| !has_held(guard);
     let operation = |op: &Op| match op {
-        Op::Txn(inner) => Op::Txn(Box::new(without_guards(inner, lasting))),
+        Op::Txn(inner) => Op::Txn(Box::new(without_guards(inner, lasting, held))),
         op => op.clone(),
     };
     let operations = |operations: &[Op]| operations.iter().map(operation).collect();
     let when = txn.when().iter().filter(must_hold).cloned().collect();
     Txn::new(when, operations(txn.then()), operations(txn.otherwise())).unwrap()
+}
+
+/// The guards of no earlier change that hold now.
+pub(super) fn was_unchanged(txn: &Txn, now: &MemoryMap) -> Vec<Guard> {
+    let holds = |guard: &&Guard| match guard {
+        Guard::WasUnchanged(key, revision) => Entries::revision(now, key) == Some(*revision),
+        _ => false,
+    };
+    let own = txn.when().iter().filter(holds).cloned();
+    let inner = txn.then().iter().chain(txn.otherwise()).flat_map(|op| match op {
+        Op::Txn(inner) => was_unchanged(inner, now),
+        _ => Vec::new(),
+    });
+    own.chain(inner).collect()
 }
 
 /// Removes the responses to hints.

@@ -39,7 +39,7 @@ impl World {
             self.note_violation(sender, "has committed something");
             return;
         };
-        let txn = hints::without_guards(&client.txn, &client.lasting);
+        let txn = hints::without_guards(&client.txn, &client.lasting, &client.held);
         let mut outcome = Rc::make_mut(&mut self.memory).commit_at(&txn, id.revision());
         hints::blank(&client.txn, &mut outcome.branch);
         if client.committed.is_some() {
@@ -90,7 +90,15 @@ impl World {
         let exist: BTreeSet<Key> = copy.range(&all).map(|entry| entry.key).collect();
         match client.has_begun {
             true => client.lasting.retain(|key| exist.contains(key)),
-            false => client.lasting = exist.into_iter().filter(|key| hints::may_see(&client.txn, key)).collect(),
+            false => {
+                client.lasting = exist.into_iter().filter(|key| hints::may_see(&client.txn, key)).collect();
+                client.held.clear();
+            }
+        }
+        for guard in hints::was_unchanged(&client.txn, &copy) {
+            if !client.held.contains(&guard) {
+                client.held.push(guard);
+            }
         }
         let mut branch = copy.commit_at(&client.txn, FIRST).branch;
         hints::blank(&client.txn, &mut branch);

@@ -141,6 +141,13 @@ pub(super) fn add_unless(name: &'static str, attachment: &str) -> Client {
     client(name, when, vec![put(attachment, name), put("L", name)], otherwise)
 }
 
+/// An ADD of an attachment takes the lease L, if W is as it was at first. It reads what refused it.
+pub(super) fn add_if(name: &'static str, attachment: &str) -> Client {
+    let when = vec![absent(attachment), Guard::WasUnchanged(key("W"), FIRST), absent("L")];
+    let otherwise = vec![Op::Get(key("W")), Op::Get(key("L"))];
+    client(name, when, vec![put(attachment, name), put("L", name)], otherwise)
+}
+
 /// An ADD of an attachment takes the lease L or else R, as an ADD with two candidates does, and writes a definition N if
 /// that is absent. It does so unless a recovery S is in progress.
 pub(super) fn add_either(name: &'static str, attachment: &str) -> Client {

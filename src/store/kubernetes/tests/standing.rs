@@ -62,6 +62,13 @@ fn recoveries() -> Vec<(&'static str, Scenario)> {
         ("an ADD and the end of a recovery", scenario(&[add_unless("T1", "A1"), delete("E", "S")]).with(&["S"])),
         ("an ADD and a whole recovery", scenario(&[add_unless("T1", "A1"), begins(), delete("E", "S").after(1)])),
         ("two ADDs and the begin of a recovery", scenario(&[add_unless("T1", "A1"), add_unless("T2", "A2"), begins()])),
+        ("an ADD without its witness", scenario(&[add_if("T1", "A1"), read("reader", &["L", "W"])])),
+        ("an ADD and a write of its witness", scenario(&[add_if("T1", "A1"), write("B", &["W"])]).with(&["W"])),
+        (
+            "an ADD and one of its witness and another key",
+            scenario(&[add_if("T1", "A1"), write("B", &["L", "W"])]).with(&["W"]),
+        ),
+        ("an ADD and the end of its witness", scenario(&[add_if("T1", "A1"), delete("E", "W")]).with(&["W"])),
     ]
 }
 

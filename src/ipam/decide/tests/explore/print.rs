@@ -68,7 +68,7 @@ impl Print {
         for guard in txn.when() {
             match guard {
                 Guard::Absent(key) | Guard::WasAbsent(key) => (0, key).hash(&mut self.hasher),
-                Guard::Unchanged(key, revision) => {
+                Guard::Unchanged(key, revision) | Guard::WasUnchanged(key, revision) => {
                     (1, key).hash(&mut self.hasher);
                     self.revision(*revision);
                 }
