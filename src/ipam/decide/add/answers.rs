@@ -17,7 +17,7 @@ use crate::ipam::decide::{Step, no_recovery};
 use crate::ipam::keys;
 use crate::ipam::lease::{self, Attachment, Stored};
 use crate::ipam::name::AttachmentId;
-use crate::ipam::recovery;
+use crate::ipam::recovery::{self, Witness};
 use crate::ipam::refusal::{NotHeldReason, Refusal};
 use crate::store::{Branch, Entry, Guard, Op, OpResponse, Outcome, Revision, Txn};
 
@@ -125,14 +125,17 @@ impl Add {
         now: Timestamp,
     ) -> Result<Step<Allocation>, Refusal> {
         let own = answers.to(own);
-        if let Some(recovery) = answers.to(recovery).filter(|_| own.is_none_or(|own| !self.is_recorded(own))) {
+        let is_recorded = own.is_some_and(|own| self.is_recorded(own));
+        if let Some(recovery) = answers.to(recovery).filter(|_| !is_recorded) {
             return Err(refusal(&recovery::read(recovery, now)));
+        }
+        if let Some(read) = witness.filter(|_| !is_recorded)
+            && let Some(refusal) = self.after_witness(answers.to(read), now)
+        {
+            return Err(refusal);
         }
         if let Some(step) = self.own_key(own, now)? {
             return Ok(step);
-        }
-        if let Some(refusal) = witness.and_then(|read| self.after_witness(answers.to(read), now)) {
-            return Err(refusal);
         }
         self.on_response(slots, answers, now);
         if let (Some(reservation), Some(read)) = (&mut self.reservation, reservation)
@@ -177,9 +180,12 @@ impl Add {
             return Err(Refusal::Lost { attachment, ip, now: NotHeldReason::Taken });
         }
         let mut unchanged = vec![Guard::Unchanged(entry.key.clone(), entry.revision)];
-        if !self.is_recorded(entry) {
+        let is_recorded = self.is_recorded(entry);
+        let witness = self.recorded.witness.as_ref().filter(|_| !is_recorded);
+        if !is_recorded {
             // The store may have lost a DEL, and others may hold these addresses by now.
             unchanged.push(no_recovery());
+            unchanged.extend(witness.map(Witness::guard));
         }
         // It is written again, because a DEL without an answer may still take effect. It would free what this ADD
         // confirms; with the new revision, it fails.
@@ -190,8 +196,9 @@ impl Add {
         let leases = addresses.map(|ip| then.entry(keys::lease(&attachment.vrf, ip))).collect();
         let mut otherwise = Reads::default();
         let (own, recovery) = (otherwise.entry(entry.key.clone()), otherwise.entry(keys::recovery()));
+        let witness = witness.map(|witness| otherwise.entry(keys::attachment(&witness.id)));
         let txn = Txn::new(unchanged, then.into_operations(), otherwise.into_operations())?;
-        let failure = AfterFailure { own, recovery, witness: None, slots: Vec::new(), reservation: None };
+        let failure = AfterFailure { own, recovery, witness, slots: Vec::new(), reservation: None };
         self.pending = Pending::Verify { attachment: Box::new(attachment), leases, failure };
         Ok(Some(Step::Commit(txn)))
     }

@@ -51,11 +51,17 @@ fn an_add_whose_witness_the_store_does_not_have_as_recorded_assigns_nothing_befo
 fn a_repeated_add_needs_no_other_witness() {
     let mut world = World::with_order(RevisionOrder::Unordered);
     let call = Call::of("b", &net());
-    world.add(&call).unwrap();
+    let addresses = world.give(&call);
     let revision = world.add(&Call::of("a", &net())).unwrap().revision;
     world.del(&attachment("a"));
     let witness = Witness { id: attachment("a"), revision };
+    let recorded = Recorded { addresses, ..with_witness(&witness) };
+    let mut add = call.decision().unwrap().with_records(recorded);
+    assert!(world.ask_on(&call, &mut add).unwrap().repeated);
+    // Without a record, its entry may be a restored one.
     let mut add = call.decision().unwrap().with_records(with_witness(&witness));
+    assert!(world.ask_on(&call, &mut add).is_err());
+    add.set_witness(None);
     assert!(world.ask_on(&call, &mut add).unwrap().repeated);
     // Without its own entry, it would be a new one.
     world.state = MemoryMap::default();
