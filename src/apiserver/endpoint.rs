@@ -3,11 +3,17 @@
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use http_body_util::{BodyExt, Limited};
-use kube::client::Body;
-use kube::{Client, Config};
+use http::HeaderMap;
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::body::{Bytes, Incoming};
+use hyper_rustls::HttpsConnector;
+use hyper_timeout::TimeoutConnector;
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::TokioExecutor;
+use kube::Config;
 
-use super::{Access, ConnectionError, kubeconfig};
+use super::{Access, ConnectionError, headers, tls};
 use crate::deadline::Deadline;
 
 /// The timeout for connecting. It allows one retransmission, which comes after a second.
@@ -18,21 +24,25 @@ pub struct Endpoint {
     /// The file or folder of the credentials, for error texts.
     credentials: PathBuf,
     url: String,
-    client: Client,
+    /// The server's URL, to which the paths of requests are appended.
+    base: http::Uri,
+    /// Who we are, in every request.
+    identity: HeaderMap,
+    client: Client<TimeoutConnector<HttpsConnector<HttpConnector>>, Full<Bytes>>,
 }
 
 impl Endpoint {
     /// Connects with the first request to the server that these credentials were read for ([`Access::read`]).
-    pub fn open(access: &Access, mut config: Config) -> Result<Self, ConnectionError> {
-        config.connect_timeout = Some(CONNECT_TIMEOUT);
-        config.default_retry = false;
+    pub fn open(access: &Access, config: Config) -> Result<Self, ConnectionError> {
         let url = display_url(&config.cluster_url);
         if config.accept_invalid_certs || config.cluster_url.scheme_str() == Some("http") {
             tracing::warn!(url, "its identity is not verified; anyone on the network path can pose as this API server");
         }
-        // The client spawns a task.
-        let client = Client::try_from(config).map_err(|e| access.unusable(kubeconfig::from_client_error(e)))?;
-        Ok(Self { credentials: access.path().to_owned(), url, client })
+        let identity = headers::identity(&config.auth_info).map_err(|problem| access.unusable(problem))?;
+        let mut connector = TimeoutConnector::new(tls::connector(&config).map_err(|problem| access.unusable(problem))?);
+        connector.set_connect_timeout(Some(CONNECT_TIMEOUT));
+        let client = Client::builder(TokioExecutor::new()).build(connector);
+        Ok(Self { credentials: access.path().to_owned(), url, base: config.cluster_url, identity, client })
     }
 
     /// The server's URL, for error texts.
@@ -46,19 +56,22 @@ impl Endpoint {
     }
 
     /// Sends a request once. The body of its response is unread.
-    pub async fn send(&self, request: http::Request<Vec<u8>>) -> Result<http::Response<Body>, ConnectionError> {
-        let response = self.client.send(request.map(Body::from)).await;
+    pub async fn send(&self, request: http::Request<Vec<u8>>) -> Result<http::Response<Incoming>, ConnectionError> {
+        let (mut parts, body) = request.into_parts();
+        parts.uri = join(&self.base, &parts.uri).map_err(|e| ConnectionError::not_sent(&self.url, e))?;
+        parts.headers.extend(self.identity.clone());
+        let response = self.client.request(http::Request::from_parts(parts, Full::from(body))).await;
         response.map_err(|e| ConnectionError::from_send_error(&self.url, e))
     }
 
     /// Reads the whole body of a response, up to this many bytes.
-    pub async fn read(&self, body: Body, limit: usize) -> Result<Vec<u8>, ConnectionError> {
+    pub async fn read(&self, body: Incoming, limit: usize) -> Result<Vec<u8>, ConnectionError> {
         let body = Limited::new(body, limit).collect().await;
         Ok(body.map_err(|e| ConnectionError::from_read_error(&self.url, limit, e))?.to_bytes().into())
     }
 
     /// Reads the next part of a body; `None` at its end.
-    pub async fn next_part(&self, body: &mut Body) -> Result<Option<Vec<u8>>, ConnectionError> {
+    pub async fn next_part(&self, body: &mut Incoming) -> Result<Option<Vec<u8>>, ConnectionError> {
         while let Some(frame) = body.frame().await {
             let frame = frame.map_err(|e| ConnectionError::from_read_error(&self.url, usize::MAX, e.into()))?;
             if let Ok(data) = frame.into_data() {
@@ -86,4 +99,12 @@ impl Endpoint {
 fn display_url(url: &http::Uri) -> String {
     let host = url.authority().map_or("", |authority| authority.as_str());
     format!("{}://{host}{}", url.scheme_str().unwrap_or_default(), url.path().trim_end_matches('/'))
+}
+
+/// The path and query of a request, below the server's URL, which may have a path of its own.
+fn join(base: &http::Uri, of: &http::Uri) -> Result<http::Uri, http::Error> {
+    let path = of.path_and_query().map_or("/", |path| path.as_str());
+    let mut parts = base.clone().into_parts();
+    parts.path_and_query = Some(format!("{}{path}", base.path().trim_end_matches('/')).parse()?);
+    Ok(http::Uri::from_parts(parts)?)
 }

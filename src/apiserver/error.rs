@@ -61,21 +61,21 @@ pub enum ConnectionError {
 
 impl ConnectionError {
     /// The request was not sent, or no response came.
-    pub(super) fn from_send_error(url: &str, e: kube::Error) -> Self {
-        let url = url.to_owned();
+    pub(super) fn from_send_error(url: &str, e: hyper_util::client::legacy::Error) -> Self {
         if let Some(cause @ rustls::Error::InvalidCertificate(_)) = find::<rustls::Error>(&e) {
-            return Self::Untrusted { url, cause: cause.clone() };
+            return Self::Untrusted { url: url.to_owned(), cause: cause.clone() };
         }
         match find::<io::Error>(&e).map(io::Error::kind) {
-            // Only connecting has a timeout of the system's.
-            Some(ErrorKind::TimedOut) => {
-                Self::NotConnected { url, cause: Cause::new(format!("no connection within {CONNECT_TIMEOUT:?}")) }
+            Some(ErrorKind::TimedOut) if e.is_connect() => {
+                Self::not_sent(url, format!("no connection within {CONNECT_TIMEOUT:?}"))
             }
-            Some(ErrorKind::ConnectionRefused | ErrorKind::HostUnreachable | ErrorKind::NetworkUnreachable) => {
-                Self::NotConnected { url, cause: Cause::new(e) }
-            }
-            _ => Self::Lost { url, cause: Cause::new(e) },
+            _ if e.is_connect() => Self::not_sent(url, e),
+            _ => Self::Lost { url: url.to_owned(), cause: Cause::new(e) },
         }
+    }
+
+    pub(super) fn not_sent(url: &str, cause: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        Self::NotConnected { url: url.to_owned(), cause: Cause::new(cause) }
     }
 
     /// The response ended early, or is too large.

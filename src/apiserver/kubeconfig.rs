@@ -8,15 +8,13 @@ use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
-use k8s_openapi::ByteString;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use kube::Config;
-use kube::config::{AuthInfo, Cluster, Kubeconfig, KubeconfigError, LoadDataError};
+use kube::config::{AuthInfo, Cluster, Kubeconfig, KubeconfigError};
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use secrecy::ExposeSecret;
-use serde::Deserialize;
-use serde::de::IntoDeserializer;
-use serde::de::value::Error as ValueError;
 
 use crate::cause::Cause;
 
@@ -64,7 +62,7 @@ pub enum KubeconfigProblem {
         #[source]
         error: io::Error,
     },
-    /// A value is not base64, or a certificate is not PEM.
+    /// A value is not base64, or a certificate or key is not PEM.
     #[error("its {key} holds no {what}")]
     NotData { key: &'static str, what: &'static str },
     #[error("its user has a client certificate without the key, or the key without the certificate")]
@@ -125,7 +123,6 @@ pub(super) fn read(path: &Path) -> Result<Config, KubeconfigProblem> {
     if https && authority.is_empty() && !config.accept_invalid_certs {
         return Err(KubeconfigProblem::NoAuthority(server));
     }
-    // With an empty list, kube would load the system's certificates.
     config.root_cert = Some(authority);
     config.tls_server_name = cluster.tls_server_name;
     config.auth_info = credentials(folder, user)?;
@@ -151,8 +148,7 @@ fn authority(folder: &Path, cluster: &Cluster) -> Result<Vec<Vec<u8>>, Kubeconfi
     let (key, pem) = match (&cluster.certificate_authority_data, &cluster.certificate_authority) {
         (Some(data), _) if !data.is_empty() => {
             let key = "certificate-authority-data";
-            let bytes = ByteString::deserialize(IntoDeserializer::<ValueError>::into_deserializer(data.as_str()));
-            (key, bytes.map_err(|_| KubeconfigProblem::NotData { key, what: "base64" })?.0)
+            (key, STANDARD.decode(data).map_err(|_| KubeconfigProblem::NotData { key, what: "base64" })?)
         }
         (_, Some(file)) if !file.is_empty() => {
             let key = "certificate-authority";
@@ -163,7 +159,7 @@ fn authority(folder: &Path, cluster: &Cluster) -> Result<Vec<Vec<u8>>, Kubeconfi
     certificates(key, &pem)
 }
 
-fn certificates(key: &'static str, pem: &[u8]) -> Result<Vec<Vec<u8>>, KubeconfigProblem> {
+pub(super) fn certificates(key: &'static str, pem: &[u8]) -> Result<Vec<Vec<u8>>, KubeconfigProblem> {
     let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem).map(|der| der.map(|der| der.to_vec())).collect();
     match found {
         Ok(found) if !found.is_empty() => Ok(found),
@@ -205,7 +201,7 @@ fn credentials(folder: &Path, mut user: AuthInfo) -> Result<AuthInfo, Kubeconfig
     Ok(user)
 }
 
-/// A token without its trailing newline. kube would panic on one that is not a valid header value.
+/// A token without its trailing newline. One with other characters is not a valid header value.
 fn token(key: &'static str, text: &[u8]) -> Result<String, KubeconfigProblem> {
     let text = text.trim_ascii();
     let fits = !text.is_empty() && text.iter().all(u8::is_ascii_graphic);
@@ -213,7 +209,7 @@ fn token(key: &'static str, text: &[u8]) -> Result<String, KubeconfigProblem> {
     text.map(str::to_owned).ok_or(KubeconfigProblem::NotData { key, what: "token" })
 }
 
-fn read_named(key: &'static str, path: PathBuf) -> Result<Vec<u8>, KubeconfigProblem> {
+pub(super) fn read_named(key: &'static str, path: PathBuf) -> Result<Vec<u8>, KubeconfigProblem> {
     read_file(&path).map_err(|error| KubeconfigProblem::File { key, path, error })
 }
 
@@ -229,21 +225,4 @@ fn read_file(path: &Path) -> io::Result<Vec<u8>> {
         return Err(io::Error::new(io::ErrorKind::FileTooLarge, "it is larger than 1 MiB"));
     }
     Ok(content)
-}
-
-/// Maps an error of kube's client, which reads the client certificate and its key itself.
-pub(super) fn from_client_error(e: kube::Error) -> KubeconfigProblem {
-    let (key, data_key, e) = match e {
-        kube::Error::InferKubeconfig(KubeconfigError::LoadClientCertificate(e)) => {
-            ("client-certificate", "client-certificate-data", e)
-        }
-        kube::Error::InferKubeconfig(KubeconfigError::LoadClientKey(e)) => ("client-key", "client-key-data", e),
-        kube::Error::RustlsTls(e) => return KubeconfigProblem::Credentials(Cause::new(e)),
-        e => return KubeconfigProblem::Credentials(Cause::new(e)),
-    };
-    match e {
-        LoadDataError::ReadFile(error, path) => KubeconfigProblem::File { key, path, error },
-        LoadDataError::DecodeBase64(_) => KubeconfigProblem::NotData { key: data_key, what: "base64" },
-        LoadDataError::NoBase64DataOrFile => KubeconfigProblem::HalfPair,
-    }
 }

@@ -10,7 +10,9 @@
 mod access;
 mod endpoint;
 mod error;
+mod headers;
 mod kubeconfig;
+mod tls;
 
 pub use self::access::Access;
 pub use self::endpoint::Endpoint;

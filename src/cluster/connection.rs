@@ -1,7 +1,7 @@
 //! The async client, for several requests at once. [`ApiServer`](super::ApiServer) blocks on one at a time.
 
+use hyper::body::Incoming;
 use kube::Config;
-use kube::client::Body;
 
 use super::object::{ObjectRef, ResourceKind};
 use super::response::ApiResponse;
@@ -59,7 +59,7 @@ impl Connection {
     pub(super) async fn read_body(
         &self,
         status: u16,
-        body: Body,
+        body: Incoming,
         object: &ObjectRef,
     ) -> Result<ApiResponse<'_>, ClusterError> {
         let max_size = match object.kind {

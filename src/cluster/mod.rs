@@ -107,10 +107,7 @@ impl ApiServer {
 
     fn with_limit(access: &Access, limit: TimeLimit) -> Result<Self, ClusterError> {
         let runtime = Builder::new_current_thread().enable_all().build().map_err(ClusterError::Runtime)?;
-        let entered = runtime.enter();
-        let connection = Connection::open(access)?;
-        drop(entered);
-        Ok(Self { connection, limit, runtime: Some(runtime) })
+        Ok(Self { connection: Connection::open(access)?, limit, runtime: Some(runtime) })
     }
 
     /// Reads the metadata of a pod. If the runtime named a UID, a pod with another UID is an error.

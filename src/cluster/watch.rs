@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use kube::client::Body;
+use hyper::body::Incoming;
 use kube::core::Request;
 use kube::core::params::{ListParams, WatchParams};
 use serde::Deserialize;
@@ -167,7 +167,7 @@ impl Watch {
     async fn follow(
         &mut self,
         api: &Connection,
-        mut body: Body,
+        mut body: Incoming,
         on_event: &mut impl FnMut(WatchEvent<'_>),
     ) -> Result<WatchEnd, ClusterError> {
         let mut rest = Vec::new();

@@ -192,7 +192,7 @@ fn every_wrong_file_is_told_apart_and_is_code_7() {
     a certificate alone: its user has a client certificate without the key, or the key without the certificate; correct the file, or write a new one
     a key alone: its user has a client certificate without the key, or the key without the certificate; correct the file, or write a new one
     a certificate that is missing: its client-certificate /etc/missing.pem can't be read: No such file or directory (os error 2); correct the file, or write a new one
-    a key that is none: its credentials can't be used: identity PEM is missing a private key: the key must be PKCS8 or RSA/PKCS1; correct the file, or write a new one
+    a key that is none: its client-key holds no private key in PEM form; correct the file, or write a new one
     a key of no base64: its client-key-data holds no base64; correct the file, or write a new one
     "#);
 }
