@@ -19,7 +19,9 @@ use crate::deadline::Deadline;
 /// The timeout for connecting. It allows one retransmission, which comes after a second.
 pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_millis(1500);
 
-/// An API server, with the credentials from when it was opened. Needs a tokio runtime.
+/// An API server, with the credentials from when it was opened. Needs a tokio runtime, always the same one. A clone uses
+/// the same connections.
+#[derive(Clone)]
 pub struct Endpoint {
     /// The file or folder of the credentials, for error texts.
     credentials: PathBuf,

@@ -47,6 +47,7 @@ mod workloads;
 use std::collections::BTreeMap;
 use std::io;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use kube::core::Request;
@@ -66,6 +67,7 @@ pub use self::server_version::ServerVersion;
 pub use self::watch::{Watch, WatchEnd, WatchEvent};
 pub use self::workload_kind::WorkloadKind;
 pub use self::workloads::{NodeManifest, WorkloadManifest};
+use crate::apiserver::Endpoint;
 pub use crate::apiserver::{Access, KubeconfigProblem};
 use crate::deadline::Deadline;
 use crate::ipam::lease::PodRef;
@@ -81,8 +83,9 @@ const API_SHARE: u32 = 2;
 pub struct ApiServer {
     connection: Connection,
     limit: TimeLimit,
+    access: Access,
     /// `None` only during the drop.
-    runtime: Option<Runtime>,
+    runtime: Option<Arc<Runtime>>,
 }
 
 /// How long to wait for responses.
@@ -107,7 +110,15 @@ impl ApiServer {
 
     fn with_limit(access: &Access, limit: TimeLimit) -> Result<Self, ClusterError> {
         let runtime = Builder::new_current_thread().enable_all().build().map_err(ClusterError::Runtime)?;
-        Ok(Self { connection: Connection::open(access)?, limit, runtime: Some(runtime) })
+        let connection = Connection::open(access)?;
+        Ok(Self { connection, limit, access: access.clone(), runtime: Some(Arc::new(runtime)) })
+    }
+
+    /// Its connections with their runtime, if it was opened with these credentials. So a store in this API server needs
+    /// no connection of its own.
+    pub fn shared(&self, access: &Access) -> Option<(Endpoint, Arc<Runtime>)> {
+        let runtime = self.runtime.clone().filter(|_| self.access == *access)?;
+        Some((self.connection.endpoint.clone(), runtime))
     }
 
     /// Reads the metadata of a pod. If the runtime named a UID, a pod with another UID is an error.
@@ -243,7 +254,7 @@ pub fn fingerprint(access: &Access) -> Result<String, ClusterError> {
 impl Drop for ApiServer {
     fn drop(&mut self) {
         // A DNS lookup can't be interrupted. Don't wait for it.
-        if let Some(runtime) = self.runtime.take() {
+        if let Some(runtime) = self.runtime.take().and_then(Arc::into_inner) {
             runtime.shutdown_background();
         }
     }

@@ -85,6 +85,11 @@ pub fn rests(vrf: &Name, family: Family, class: CooldownClass) -> KeySpan {
     KeySpan::prefix(&format!("rest/{vrf}/{}/{}/", family.digit(), class.letter()))
 }
 
+/// All that rests, of every vrf and family.
+pub fn all_rests() -> KeySpan {
+    KeySpan::prefix("rest/")
+}
+
 /// The vrf of a rest's key, when its address was released, and the address.
 pub fn read_rest(key: &Key) -> Option<(Name, Timestamp, IpAddr)> {
     let mut parts = key.as_str().strip_prefix("rest/")?.split('/');

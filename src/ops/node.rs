@@ -53,9 +53,20 @@ impl<'a> Node<'a> {
     pub(super) fn open(&mut self, store: &StoreConfig) -> Result<&Session, Error> {
         let session = match self.session.take() {
             Some(session) if *session.config() == *store => session,
-            _ => Session::open(store.clone(), Some(self.records.folder()))?,
+            _ => match self.over_api(store) {
+                Some(session) => session,
+                None => Session::open(store.clone(), Some(self.records.folder()))?,
+            },
         };
         Ok(self.session.insert(session))
+    }
+
+    /// A session over the connection on which the pod was read, if the store is in that API server.
+    fn over_api(&self, store: &StoreConfig) -> Option<Session> {
+        match (store, &self.api) {
+            (StoreConfig::Kubernetes(config), Some(api)) => Session::open_over(config, api),
+            _ => None,
+        }
     }
 
     /// The API server that knows this pod, according to the first kubeconfig that exists. Without one, this fails. All

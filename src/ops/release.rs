@@ -97,6 +97,9 @@ fn release(node: &mut Node<'_>, task: &ReleaseTask, deadline: Deadline) -> Resul
     // Without the revision, the release may not notice a restored store.
     let newest = node.records.seen_revisions(&record.store).ok().flatten().and_then(|seen| seen.newest());
     let mut machine = task.machine().after_revision(record.store.revision_order(), newest);
+    if !record.store.clears_cooldowns_on_release() {
+        machine = machine.leaving_cooldowns();
+    }
     let session = node.open(&record.store)?;
     let released = session.decide(&mut machine, deadline)?;
     if let Some(clear) = &released.clear

@@ -2,18 +2,20 @@
 
 use std::io;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
 
+use crate::cluster::ApiServer;
 use crate::deadline::Deadline;
 use crate::error::Error;
 use crate::ipam::decide::{Decide, Step};
 use crate::ipam::keys;
 use crate::ipam::refusal::Refusal;
 use crate::store::{
-    Backend, Backoff, Cursor, Entry, Key, KeyHistory, KeySpan, MAX_OPERATIONS, Op, OpResponse, Outcome, Overlay, Page,
-    Store, StoreConfig, StoreError, Txn,
+    Backend, Backoff, Cursor, Entry, Key, KeyHistory, KeySpan, KubernetesConfig, KubernetesStore, MAX_OPERATIONS, Op,
+    OpResponse, Outcome, Overlay, Page, Store, StoreConfig, StoreError, Txn,
 };
 
 /// The first and the longest pause of a decision after a request without a response. Without pauses, a request that
@@ -24,7 +26,7 @@ const PAUSES: (Duration, Duration) = (Duration::from_millis(10), Duration::from_
 pub struct Session {
     config: StoreConfig,
     store: OpenStore,
-    runtime: Option<tokio::runtime::Runtime>,
+    runtime: Option<Arc<tokio::runtime::Runtime>>,
 }
 
 /// Where the transactions of a session run.
@@ -60,10 +62,18 @@ impl Store for OpenStore {
 impl Session {
     /// Opens a store without sending a request. In `folder`, the store may cache what makes the next call faster.
     pub fn open(config: StoreConfig, folder: Option<&Path>) -> Result<Self, Error> {
-        let runtime = config.needs_tokio().then(runtime).transpose().map_err(Error::Runtime)?;
+        let runtime = config.needs_tokio().then(runtime).transpose().map_err(Error::Runtime)?.map(Arc::new);
         let backend = config.open(folder);
         backend.prepare();
         Ok(Self { config, store: OpenStore::Direct(backend), runtime })
+    }
+
+    /// Opens a store in the Kubernetes API over the connections of this client, if that has its credentials.
+    pub fn open_over(config: &KubernetesConfig, api: &ApiServer) -> Option<Self> {
+        let (endpoint, runtime) = api.shared(config.chosen()?)?;
+        let store = KubernetesStore::with_endpoint(config.clone(), endpoint);
+        let store = OpenStore::Direct(Backend::Kubernetes(Box::new(store)));
+        Some(Self { config: StoreConfig::Kubernetes(config.clone()), store, runtime: Some(runtime) })
     }
 
     /// A session of the same store that writes nothing to it. Decisions run as usual, and see what earlier ones of this

@@ -96,6 +96,16 @@ impl StoreConfig {
         }
     }
 
+    /// Whether each release also removes some expired cooldowns. If not, only sweeps do.
+    pub fn clears_cooldowns_on_release(&self) -> bool {
+        match self {
+            Self::Embedded { .. } | Self::Etcd(_) => true,
+            // Each of them has two keys, and each key costs two writes. Releases at the same time would wait for each
+            // other's locks on the oldest ones.
+            Self::Kubernetes(_) => false,
+        }
+    }
+
     /// Identifies the store. Configurations with the same place name the same store, even with other credentials.
     pub fn place(&self) -> String {
         match self {

@@ -47,7 +47,7 @@ pub use self::check::{Check, Holding};
 pub use self::discard::{Discard, Discarded};
 pub use self::edit::{EditLeases, Edited, LeaseEdit};
 pub use self::evict::{Evict, Evicted};
-pub use self::release::{Release, Released};
+pub use self::release::{Release, Released, clear_rest};
 pub(super) use self::release::{is_fence_over, release_holder};
 pub use self::reservation_state::{GiveUpReason, GivenUp, StickyPolicy};
 use super::keys;

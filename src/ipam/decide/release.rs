@@ -68,6 +68,8 @@ pub struct Release {
     order: RevisionOrder,
     newest: Option<Revision>,
     sign: Option<Sign>,
+    /// Whether it removes expired cooldowns.
+    clears_cooldowns: bool,
     pending: Pending,
     rounds: u32,
 }
@@ -91,7 +93,8 @@ impl Release {
     pub fn new(id: AttachmentId, vrf: Name, written: Option<Written>, fence: bool) -> Self {
         // What holds without an order holds on every store.
         let (order, newest) = (RevisionOrder::Unordered, None);
-        Self { id, vrf, fence, written, order, newest, sign: None, pending: Pending::Nothing, rounds: 0 }
+        let (clears_cooldowns, pending) = (true, Pending::Nothing);
+        Self { id, vrf, fence, written, order, newest, sign: None, clears_cooldowns, pending, rounds: 0 }
     }
 }
 
@@ -101,6 +104,12 @@ impl Release {
     #[must_use]
     pub fn after_revision(self, order: RevisionOrder, newest: Option<Revision>) -> Self {
         Self { order, newest, ..self }
+    }
+
+    /// The same, which leaves expired cooldowns to the sweep: on this store, removing them costs more than a release.
+    #[must_use]
+    pub fn leaving_cooldowns(self) -> Self {
+        Self { clears_cooldowns: false, ..self }
     }
 }
 
@@ -251,7 +260,7 @@ impl Release {
         let mut families: Vec<Family> = own.iter().map(|(ip, ..)| Family::of(*ip)).collect();
         families.sort_unstable();
         families.dedup();
-        let oldest_rests = families.into_iter().map(|family| Op::Range {
+        let oldest_rests = families.into_iter().filter(|_| self.clears_cooldowns).map(|family| Op::Range {
             span: keys::rests(&attachment.vrf, family, CooldownClass::Normal),
             limit: COOLDOWN_BATCH,
             keys_only: false,
@@ -361,13 +370,23 @@ fn clear_expired(answers: &[OpResponse], now: Timestamp) -> Result<Option<Txn>, 
             continue;
         }
         for entry in over {
-            let Some((vrf, _, ip)) = keys::read_rest(&entry.key) else { continue };
-            let lease = keys::lease(&vrf, ip);
-            // One transaction wrote both, so they have the same revision.
-            let when = [&entry.key, &lease].map(|key| Guard::Unchanged(key.clone(), entry.revision));
-            let then = [Op::Delete(entry.key.clone()), Op::Delete(lease)];
-            tries.push(Op::Txn(Box::new(Txn::new(when.into(), then.into(), Vec::new())?)));
+            tries.extend(removal_of_rest(entry)?.map(|removal| Op::Txn(Box::new(removal))));
         }
     }
     if tries.is_empty() { Ok(None) } else { Txn::read(tries).map(Some) }
+}
+
+/// Removes a cooldown with its lease, if it has expired and neither has changed.
+pub fn clear_rest(entry: &Entry, now: Timestamp) -> Result<Option<Txn>, TxnError> {
+    let known = Stored::<RestEntry>::read(&entry.value).known();
+    if known.is_some_and(|entry| entry.rest.is_over(now)) { removal_of_rest(entry) } else { Ok(None) }
+}
+
+fn removal_of_rest(entry: &Entry) -> Result<Option<Txn>, TxnError> {
+    let Some((vrf, _, ip)) = keys::read_rest(&entry.key) else { return Ok(None) };
+    let lease = keys::lease(&vrf, ip);
+    // One transaction wrote both, so they have the same revision.
+    let when = [&entry.key, &lease].map(|key| Guard::Unchanged(key.clone(), entry.revision));
+    let then = [Op::Delete(entry.key.clone()), Op::Delete(lease)];
+    Txn::new(when.into(), then.into(), Vec::new()).map(Some)
 }

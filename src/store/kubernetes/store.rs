@@ -38,13 +38,18 @@ impl KubernetesStore {
         Self { config, client: OnceCell::new() }
     }
 
+    /// The same over connections that exist already. All requests need their runtime.
+    pub fn with_endpoint(config: KubernetesConfig, endpoint: Endpoint) -> Self {
+        let client = OnceCell::new_with(Some(Client::new(endpoint, config.namespace.clone())));
+        Self { config, client }
+    }
+
     async fn client(&self) -> Result<&Client, StoreError> {
         self.client.get_or_try_init(async || self.connect()).await
     }
 
     fn connect(&self) -> Result<Client, StoreError> {
-        let access = self.config.access.iter().find(|access| access.path().exists());
-        let access = access.or(self.config.access.first());
+        let access = self.config.chosen();
         let access = access.ok_or_else(|| StoreError::Denied(Cause::new("no kubeconfig is configured")))?;
         let endpoint = access.read().and_then(|config| Endpoint::open(access, config));
         let endpoint = endpoint.map_err(|error| StoreError::Denied(Cause::new(error)))?;
@@ -53,6 +58,12 @@ impl KubernetesStore {
 }
 
 impl KubernetesConfig {
+    /// The credentials that are used: the first ones that exist, or else the first ones.
+    pub fn chosen(&self) -> Option<&Access> {
+        let existing = self.access.iter().find(|access| access.path().exists());
+        existing.or(self.access.first())
+    }
+
     /// The resource of a key with its group, and the name of its object, as kubectl takes them. `None` if no resource
     /// holds such keys.
     pub fn place_of(&self, key: &Key) -> Option<(String, String)> {

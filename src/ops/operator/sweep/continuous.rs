@@ -117,6 +117,7 @@ impl SweepRun<'_> {
         let mut usage = Usage::default();
         self.each(&keys::all_definitions(), |entry| usage.note(entry))?;
         self.collect_remains();
+        self.clear_cooldowns();
         let plan = self.plan(|run| run.scan_all(api, |vrf, ip, lease| usage.note_lease(vrf, ip, lease)))?;
         Ok((plan, usage))
     }

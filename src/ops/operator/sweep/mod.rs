@@ -28,8 +28,10 @@ use crate::cluster::{Access, ApiServer};
 use crate::config::CallSettings;
 use crate::deadline::Deadline;
 use crate::error::Error;
-use crate::ipam::decide::Amendment;
+use crate::ipam::decide::{Amendment, clear_rest};
+use crate::ipam::keys;
 use crate::ipam::lease::Holder;
+use crate::ipam::refusal::Refusal;
 use crate::ipam::sweep::{
     LeakCandidate, LeakReport, Plan, Rules, SkipReason, Stopped, Tally, Target, Unnamed, Verdict,
 };
@@ -39,6 +41,9 @@ use crate::store::StoreConfig;
 
 /// How long to wait for one response of the store or the API server.
 const RESPONSE_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// The most expired cooldowns that one sweep removes.
+const MAX_CLEARED: usize = 2_000;
 
 /// The options of a sweep.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -226,6 +231,7 @@ impl<'a> SweepRun<'a> {
             self.rules.cluster = identify(api, self.node.settings)?;
         }
         self.collect_remains();
+        self.clear_cooldowns();
         let plan = self.twice(|run| run.scan_all(api.as_ref(), |_, _, _| {}))?;
         let report = self.release(plan, api.as_ref());
         Ok(SweepReport { asked: api.is_some(), named: self.adopt_unnamed(), ..report })
@@ -242,6 +248,30 @@ impl<'a> SweepRun<'a> {
             Err(error) => {
                 tracing::warn!(error = %error.full(), "could not remove what dead processes left in the store")
             }
+        }
+    }
+
+    /// Removes expired cooldowns, where releases don't. A failure leaves them to the next sweep.
+    fn clear_cooldowns(&mut self) {
+        if self.options.dry_run || self.store.clears_cooldowns_on_release() {
+            return;
+        }
+        let now = Timestamp::now();
+        let mut expired = Vec::new();
+        let read = self.session().and_then(|session| {
+            session.each(&keys::all_rests(), RESPONSE_TIMEOUT, |entry| {
+                if expired.len() < MAX_CLEARED {
+                    expired.extend(clear_rest(entry, now).map_err(|error| Error::from(Refusal::from(error)))?);
+                }
+                Ok::<_, Error>(())
+            })
+        });
+        let cleared = read.and_then(|()| {
+            let session = self.session()?;
+            expired.iter().try_for_each(|clear| session.commit(clear, response_deadline()))
+        });
+        if let Err(error) = cleared {
+            tracing::warn!(error = %error.full(), "some expired cooldowns were left for the next sweep");
         }
     }
 
