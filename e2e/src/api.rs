@@ -21,7 +21,9 @@ pub use self::claims::claim;
 use self::inventory::Inventory;
 pub use self::inventory::{controller_rules, installed_rules, rule};
 pub use self::machines::{instance, launcher, migration};
+use crate::api_server::Client;
 use crate::crowd;
+use crate::node::Node;
 
 /// The namespace of all pods.
 pub const NAMESPACE: &str = "db";
@@ -31,6 +33,9 @@ pub const CLUSTER: &str = "5d0c6e0e-7f0b-4a53-9c59-0a8a4c1f6f01";
 
 /// The node of all pods.
 const NODE: &str = "node-1";
+
+/// The resources of the Kubernetes store, which a real server has.
+const STORE: &str = "/apis/kube-ipam.cloudnativer.io/";
 
 /// How the server responds to a request for a pod.
 #[derive(Clone, Debug)]
@@ -85,6 +90,8 @@ struct Pods {
     crowd_lost: BTreeSet<u32>,
     /// The watches of pods and events.
     watchers: Vec<(&'static str, Sender<Value>)>,
+    /// The server that has the resources of [`STORE`].
+    store: Option<Client>,
 }
 
 /// A response, or the lines of a watch.
@@ -132,6 +139,16 @@ impl Api {
         });
         std::fs::write(&path, kubeconfig.to_string())?;
         Ok(path)
+    }
+
+    /// Writes a kubeconfig for this server into a node's folder. If a real server has the node's store, this one passes
+    /// the requests for it on, because a node has one kubeconfig for its store and its pods.
+    ///
+    /// # Errors
+    /// If it can't be written.
+    pub fn kubeconfig_of(&self, node: &Node) -> io::Result<PathBuf> {
+        self.pods().store = node.api_server().cloned();
+        self.kubeconfig(&node.path(""))
     }
 
     /// Creates or replaces a pod with this name, phase and annotations.
@@ -476,8 +493,15 @@ fn serve(mut stream: TcpStream, pods: &Mutex<Pods>) -> io::Result<()> {
     while let Some((request, sent)) = hear(&mut stream)? {
         let path = request.split(' ').nth(1).unwrap_or_default();
         let name = path.rsplit('/').next().and_then(|last| last.split('?').next()).unwrap_or_default();
+        let locked = || pods.lock().unwrap_or_else(PoisonError::into_inner);
+        if path.starts_with(STORE)
+            && let Some(server) = locked().store.clone()
+        {
+            pass_on(&mut stream, &server, &request, &sent)?;
+            continue;
+        }
         let (said, date) = {
-            let mut pods = pods.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut pods = locked();
             (pods.said(&request, &sent)?, date(pods.inventory.ahead))
         };
         let (status, mut body) = match said {
@@ -499,6 +523,17 @@ fn serve(mut stream: TcpStream, pods: &Mutex<Pods>) -> io::Result<()> {
         stream.write_all((head + &body).as_bytes())?;
     }
     Ok(())
+}
+
+/// Sends a request to another server, and its answer back.
+fn pass_on(stream: &mut TcpStream, server: &Client, request: &str, sent: &[u8]) -> io::Result<()> {
+    let mut words = request.split(' ');
+    let [verb, path] = [words.next(), words.next()].map(Option::unwrap_or_default);
+    let formats = ["accept: ", "content-type: "].map(|name| header(request, name).unwrap_or("application/json"));
+    let (status, body) = server.send(verb, path, formats.into(), &String::from_utf8_lossy(sent))?;
+    let head =
+        format!("HTTP/1.1 {status} Word\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n", body.len());
+    stream.write_all((head + &body).as_bytes())
 }
 
 /// The time as in a header (RFC 9110, section 5.6.7), this many seconds ahead.
@@ -570,8 +605,13 @@ pub fn node_with(name: &str, ready: &str, message: &str) -> Value {
 
 /// The user whom a request is to be served as.
 fn impersonated(request: &str) -> Option<&str> {
-    let header = |line: &'_ str| line.to_lowercase().starts_with("impersonate-user: ");
-    request.lines().find(|line| header(line))?.split_once(": ").map(|(_, user)| user.trim())
+    header(request, "impersonate-user: ")
+}
+
+/// The value of the header with this name, which is in lower case, with a colon and a space.
+fn header<'a>(request: &'a str, name: &str) -> Option<&'a str> {
+    let line = request.lines().find(|line| line.to_lowercase().starts_with(name))?;
+    line.split_once(": ").map(|(_, value)| value.trim())
 }
 
 /// The node of a pod list.

@@ -1,7 +1,7 @@
 //! Creates machines on one kind of store. Each run gets a fresh one, whose addresses no other run sees.
 
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::thread;
+use std::{iter, thread};
 
 use kube_ipam::store::EtcdConfig;
 
@@ -59,7 +59,7 @@ impl Machines {
             Place::Embedded => Node::new(Plugin::kube_ipam()),
             Place::Kubernetes(server) => {
                 let tenant = server.tenant().unwrap_or_else(|error| panic!("a namespace: {error}"));
-                Node::on_kubernetes(&tenant.store())
+                Node::on_kubernetes(&tenant)
             }
             Place::Etcd(cluster) => {
                 let prefix = format!("/kube-ipam/v1/{number}/");
@@ -69,15 +69,32 @@ impl Machines {
     }
 }
 
+/// Machines with each kind of store, as far as it is installed. A store starts when the last one has been used.
+///
+/// # Panics
+/// If etcd or the API server doesn't start.
+pub fn each(test: &str) -> impl Iterator<Item = Machines> {
+    let embedded = iter::once_with(|| Some(Machines::embedded()));
+    let etcd = iter::once_with(move || Machines::etcd(test));
+    let kubernetes = iter::once_with(move || Machines::kubernetes(test));
+    embedded.chain(etcd).chain(kubernetes).flatten()
+}
+
 /// Runs a case on a fresh machine with each kind of store, as far as it is installed.
 ///
 /// # Panics
 /// If etcd or the API server doesn't start.
 pub fn on_each_store(test: &str, case: impl Fn(&Node)) {
-    case(&Machines::embedded().node());
-    for machines in [Machines::etcd(test), Machines::kubernetes(test)].into_iter().flatten() {
-        case(&machines.node());
-    }
+    each(test).for_each(|machines| case(&machines.node()));
+}
+
+/// The same without the store in the API server: for nodes without a kubeconfig, and for more addresses than it assigns
+/// in the time of a test.
+///
+/// # Panics
+/// If etcd doesn't start.
+pub fn on_stores_without_api_server(test: &str, case: impl Fn(&Node)) {
+    [Some(Machines::embedded()), Machines::etcd(test)].into_iter().flatten().for_each(|it| case(&it.node()));
 }
 
 /// Runs a job for each item, at most `at_a_time` at once.

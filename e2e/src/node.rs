@@ -9,6 +9,7 @@ use kube_ipam::store::{EtcdConfig, KubernetesConfig, StoreConfig};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
+use crate::api_server::{Client, Tenant};
 use crate::cni::{Call, Reply};
 
 /// An IPAM plugin.
@@ -50,6 +51,8 @@ pub struct Node {
     folder: Arc<TempDir>,
     /// The config keys that name its store.
     store: Value,
+    /// Sends requests to the API server that has its store.
+    api_server: Option<Client>,
 }
 
 impl Node {
@@ -61,7 +64,7 @@ impl Node {
         let folder = tempfile::Builder::new().prefix("kube-ipam-node-").tempdir();
         let folder = folder.unwrap_or_else(|error| panic!("a temporary folder: {error}"));
         let store = json!({ "dataDir": folder.path().join("addresses") });
-        let node = Self { plugin, folder: Arc::new(folder), store };
+        let node = Self { plugin, folder: Arc::new(folder), store, api_server: None };
         node.set_defaults(&json!({}));
         node
     }
@@ -85,18 +88,19 @@ impl Node {
         node
     }
 
-    /// A machine with kube-ipam that uses the custom resources of a namespace.
+    /// A machine with kube-ipam that uses the custom resources of a namespace, as the owner of the namespace.
     ///
     /// # Panics
-    /// If its files can't be written, or the store is reached by anything but kubeconfigs.
-    pub fn on_kubernetes(config: &KubernetesConfig) -> Self {
+    /// If its files can't be written.
+    pub fn on_kubernetes(tenant: &Tenant<'_>) -> Self {
         let mut node = Self::new(Plugin::kube_ipam());
-        let [Access::Kubeconfig(kubeconfig)] = config.access.as_slice() else { panic!("no kubeconfig: {config:?}") };
+        let owner = tenant.owner();
         node.store = json!({
             "store": "kubernetes",
-            "kubernetesConfig": { "namespace": config.namespace },
-            "kubeConfig": kubeconfig,
+            "kubernetesConfig": { "namespace": tenant.namespace() },
+            "kubeConfig": owner.kubeconfig,
         });
+        node.api_server = Some(owner.client.clone());
         node.set_defaults(&json!({}));
         node
     }
@@ -104,7 +108,12 @@ impl Node {
     /// The same machine and files with another plugin.
     #[must_use]
     pub fn with(&self, plugin: Plugin) -> Self {
-        Self { plugin, folder: Arc::clone(&self.folder), store: self.store.clone() }
+        Self {
+            plugin,
+            folder: Arc::clone(&self.folder),
+            store: self.store.clone(),
+            api_server: self.api_server.clone(),
+        }
     }
 
     /// Its store.
@@ -132,6 +141,11 @@ impl Node {
             password_file: text(&etcd["passwordFile"]).map(Into::into),
             prefix: text(&etcd["prefix"]).unwrap_or_default(),
         })
+    }
+
+    /// Sends requests to the API server that has its store; `None` if it has another store.
+    pub fn api_server(&self) -> Option<&Client> {
+        self.api_server.as_ref()
     }
 
     /// Its plugin.

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use kube_ipam_e2e::api::{self, Api, NAMESPACE};
 use kube_ipam_e2e::cni::{Call, Reply};
-use kube_ipam_e2e::machines::{Machines, in_parallel};
+use kube_ipam_e2e::machines::{self, Machines, in_parallel};
 use kube_ipam_e2e::node::Node;
 use kube_ipam_e2e::operator;
 use kube_ipam_e2e::trace;
@@ -36,7 +36,7 @@ struct Host<'node> {
 
 impl<'node> Host<'node> {
     fn new(node: &'node Node, api: &'node Api) -> Self {
-        let kubeconfig = api.kubeconfig(&node.path("")).unwrap();
+        let kubeconfig = api.kubeconfig_of(node).unwrap();
         node.set_defaults(&json!({ "annotations": true, "kubeConfig": kubeconfig, "sweep": { "minAge": "0s" } }));
         let network = json!({
             "subnet": "10.1.0.0/24", "fixedStart": "10.1.0.10", "fixedEnd": "10.1.0.20", "rangeStart": "10.1.0.100",
@@ -114,10 +114,7 @@ impl<'node> Host<'node> {
 }
 
 fn on_each_store(test: &str, case: impl Fn(&Host<'_>)) {
-    case(&Host::new(&Machines::embedded().node(), &Api::start().unwrap()));
-    if let Some(machines) = Machines::etcd(test) {
-        case(&Host::new(&machines.node(), &Api::start().unwrap()));
-    }
+    machines::on_each_store(test, |node| case(&Host::new(node, &Api::start().unwrap())));
 }
 
 #[test]
@@ -441,7 +438,7 @@ fn a_call_killed_anywhere_leaves_a_claim_one_address_and_the_next_pod_has_it() {
     if !trace::works_or_skip(test) {
         return;
     }
-    for machines in [Some(Machines::embedded()), Machines::etcd(test)].into_iter().flatten() {
+    for machines in machines::each(test) {
         let killed = |killed: &dyn Fn(&Node, Call)| {
             let (node, api) = (machines.node(), Api::start().unwrap());
             let host = Host::new(&node, &api);

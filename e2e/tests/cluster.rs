@@ -5,7 +5,7 @@ use std::process::Command;
 
 use kube_ipam_e2e::api::{self, Api, CLUSTER, NAMESPACE};
 use kube_ipam_e2e::cni::Reply;
-use kube_ipam_e2e::machines::Machines;
+use kube_ipam_e2e::machines;
 use kube_ipam_e2e::node::Node;
 use serde_json::{Value, json};
 
@@ -29,7 +29,7 @@ impl<'node> Host<'node> {
 
     /// The node's kubeconfig is that of this server from now on.
     fn connect(&self, more: Value) {
-        let kubeconfig = self.api.kubeconfig(&self.node.path("")).unwrap();
+        let kubeconfig = self.api.kubeconfig_of(self.node).unwrap();
         let mut defaults = json!({ "annotations": true, "kubeConfig": kubeconfig, "sweep": { "minAge": "0s" } });
         defaults.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
         self.node.set_defaults(&defaults);
@@ -82,10 +82,7 @@ fn holder(container: &str, cluster: &str) -> (String, String) {
 }
 
 fn on_each_store(test: &str, case: impl Fn(&Host<'_>)) {
-    case(&Host::new(&Machines::embedded().node()));
-    if let Some(machines) = Machines::etcd(test) {
-        case(&Host::new(&machines.node()));
-    }
+    machines::on_each_store(test, |node| case(&Host::new(node)));
 }
 
 #[test]

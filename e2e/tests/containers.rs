@@ -5,7 +5,7 @@ use std::fs::{self, File};
 use std::path::PathBuf;
 
 use kube_ipam_e2e::cni::{Call, Reply};
-use kube_ipam_e2e::machines::Machines;
+use kube_ipam_e2e::machines;
 use kube_ipam_e2e::node::{Network, Node};
 use serde_json::json;
 
@@ -14,10 +14,7 @@ const RANDOM: &str = "IgnoreUnknown=1;K8S_POD_NAME=x";
 const FIXED: &str = "IgnoreUnknown=1;K8S_POD_NAME=x;IP=10.1.0.5";
 
 fn on_each_store(test: &str, case: impl Fn(&Host<'_>)) {
-    case(&Host(&Machines::embedded().node()));
-    if let Some(machines) = Machines::etcd(test) {
-        case(&Host(&machines.node()));
-    }
+    machines::on_each_store(test, |node| case(&Host(node)));
 }
 
 /// A node with podman.

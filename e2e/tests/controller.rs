@@ -11,11 +11,11 @@ use std::time::{Duration, Instant};
 
 use kube_ipam::deadline::Deadline;
 use kube_ipam::ops::Session;
-use kube_ipam::store::Key;
+use kube_ipam::store::{Key, StoreConfig};
 use kube_ipam_e2e::api::{self, Api, NAMESPACE};
 use kube_ipam_e2e::cni::Reply;
 use kube_ipam_e2e::etcd::{self, Cluster};
-use kube_ipam_e2e::machines::Machines;
+use kube_ipam_e2e::machines::{self, Machines};
 use kube_ipam_e2e::node::Node;
 use kube_ipam_e2e::wait_until;
 use rustix::process::{Pid, Signal, kill_process};
@@ -44,7 +44,7 @@ fn uid(pod: &str) -> String {
 impl<'node> Host<'node> {
     fn new(node: &'node Node, embedded: bool) -> Self {
         let host = Self { node, api: Api::start().unwrap(), embedded };
-        let kubeconfig = host.api.kubeconfig(&node.path("")).unwrap();
+        let kubeconfig = host.api.kubeconfig_of(node).unwrap();
         let sweep = json!({ "minAge": "0s" });
         node.set_defaults(&json!({ "annotations": true, "kubeConfig": kubeconfig, "sweep": sweep }));
         // No list is empty, and an embedded store is made by the first ADD.
@@ -161,10 +161,7 @@ impl Drop for Controller {
 }
 
 fn on_each_store(test: &str, case: impl Fn(&Host<'_>)) {
-    case(&Host::new(&Machines::embedded().node(), true));
-    if let Some(machines) = Machines::etcd(test) {
-        case(&Host::new(&machines.node(), false));
-    }
+    machines::on_each_store(test, |node| case(&Host::new(node, matches!(node.store(), StoreConfig::Embedded { .. }))));
 }
 
 #[test]

@@ -14,7 +14,7 @@ use kube_ipam::ops::Session;
 use kube_ipam::store::{EtcdConfig, Key, Op, Txn};
 use kube_ipam_e2e::diagnosis::{Diagnosis, paste};
 use kube_ipam_e2e::etcd::{self, Cluster};
-use kube_ipam_e2e::machines::Machines;
+use kube_ipam_e2e::machines::{Machines, on_each_store};
 use kube_ipam_e2e::node::{Node, Plugin};
 use kube_ipam_e2e::operator::printed;
 use kube_ipam_e2e::wait_until;
@@ -48,13 +48,6 @@ fn change(node: &Node, ip: &str, change: impl FnOnce(&mut Lease)) {
     let mut lease = Stored::<Lease>::read(&entry.value).known().unwrap();
     change(&mut lease);
     write(node, vec![Op::Put(key_of(ip), lease::write(&lease))]);
-}
-
-fn on_each_store(test: &str, case: impl Fn(&Node)) {
-    case(&embedded());
-    if let Some(machines) = Machines::etcd(test) {
-        case(&machines.node());
-    }
 }
 
 /// The faults, without those that every etcd without TLS and users has.

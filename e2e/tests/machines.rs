@@ -4,7 +4,7 @@
 
 use kube_ipam_e2e::api::{self, Api, NAMESPACE};
 use kube_ipam_e2e::cni::Reply;
-use kube_ipam_e2e::machines::Machines;
+use kube_ipam_e2e::machines;
 use kube_ipam_e2e::node::Node;
 use kube_ipam_e2e::operator;
 use serde_json::{Value, json};
@@ -31,7 +31,7 @@ impl<'node> Host<'node> {
 
     /// From now on it is a node of this rack.
     fn is_on_rack(&self, number: u8) {
-        let kubeconfig = self.api.kubeconfig(&self.node.path("")).unwrap();
+        let kubeconfig = self.api.kubeconfig_of(self.node).unwrap();
         let name = format!("rack{number}-a");
         self.node.set_defaults(&json!({ "annotations": true, "kubeConfig": kubeconfig, "nodeName": name }));
     }
@@ -86,10 +86,7 @@ impl<'node> Host<'node> {
 }
 
 fn on_each_store(test: &str, case: impl Fn(&Host<'_>)) {
-    case(&Host::new(&Machines::embedded().node(), &Api::start().unwrap()));
-    if let Some(machines) = Machines::etcd(test) {
-        case(&Host::new(&machines.node(), &Api::start().unwrap()));
-    }
+    machines::on_each_store(test, |node| case(&Host::new(node, &Api::start().unwrap())));
 }
 
 #[test]
@@ -252,7 +249,10 @@ fn a_machine_whose_target_requests_nothing_keeps_the_address_that_its_source_req
 
 #[test]
 fn a_machine_on_a_node_without_a_kubeconfig_gets_its_fixed_address_and_a_warning() {
-    on_each_store("a_machine_on_a_node_without_a_kubeconfig_gets_its_fixed_address_and_a_warning", |host| {
+    let test = "a_machine_on_a_node_without_a_kubeconfig_gets_its_fixed_address_and_a_warning";
+    machines::on_stores_without_api_server(test, |node| {
+        let api = Api::start().unwrap();
+        let host = &Host::new(node, &api);
         host.node.set_defaults(&json!({ "annotations": true, "kubeConfig": host.node.path("no-kubeconfig") }));
         let source = api::launcher("virt-launcher-vm1-a", SOURCE, INSTANCE, None);
         assert_eq!(add_with_annotations(host, "a", &source).ok().address(), "10.1.0.7/24");

@@ -7,7 +7,7 @@ use std::process::{Command, Output, Stdio};
 
 use kube_ipam_e2e::api::{self, Api, NAMESPACE, forbidden};
 use kube_ipam_e2e::binary;
-use kube_ipam_e2e::machines::Machines;
+use kube_ipam_e2e::machines::{self, Machines};
 use kube_ipam_e2e::node::Node;
 use serde_json::{Value, json};
 
@@ -41,7 +41,7 @@ struct Host {
 impl Host {
     fn new(node: Node) -> Self {
         let api = Api::start().unwrap();
-        let kubeconfig = api.kubeconfig(&node.path("")).unwrap();
+        let kubeconfig = api.kubeconfig_of(&node).unwrap();
         node.set_defaults(&json!({ "annotations": true, "kubeConfig": kubeconfig, "nodeName": "node-1" }));
         Self { node, api }
     }
@@ -118,10 +118,7 @@ fn blue(ipam: &Value) -> Value {
 }
 
 fn on_each_store(test: &str, case: impl Fn(&Host)) {
-    case(&Host::new(Machines::embedded().node()));
-    if let Some(machines) = Machines::etcd(test) {
-        case(&Host::new(machines.node()));
-    }
+    machines::each(test).for_each(|machines| case(&Host::new(machines.node())));
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use kube_ipam_e2e::api::{self, Api, NAMESPACE};
 use kube_ipam_e2e::cni::Reply;
-use kube_ipam_e2e::machines::Machines;
+use kube_ipam_e2e::machines::{self, Machines};
 use kube_ipam_e2e::node::Node;
 use kube_ipam_e2e::operator::printed;
 use serde_json::{Value, json};
@@ -19,7 +19,7 @@ struct Host<'node> {
 impl<'node> Host<'node> {
     fn new(node: &'node Node) -> Self {
         let api = Api::start().unwrap();
-        let kubeconfig = api.kubeconfig(&node.path("")).unwrap();
+        let kubeconfig = api.kubeconfig_of(node).unwrap();
         node.set_defaults(&json!({ "annotations": true, "kubeConfig": kubeconfig, "nodeName": "node-1" }));
         let set = json!({
             "apiVersion": "apps/v1", "kind": "StatefulSet",
@@ -54,10 +54,7 @@ impl<'node> Host<'node> {
 }
 
 fn on_each_store(test: &str, case: impl Fn(&Host<'_>)) {
-    case(&Host::new(&Machines::embedded().node()));
-    if let Some(machines) = Machines::etcd(test) {
-        case(&Host::new(&machines.node()));
-    }
+    machines::on_each_store(test, |node| case(&Host::new(node)));
 }
 
 /// A UID of the form that the API server gives; another one would be that of a static pod.

@@ -10,7 +10,7 @@ use kube_ipam::ipam::keys;
 use kube_ipam::ops::Session;
 use kube_ipam_e2e::api::{self, Api, NAMESPACE};
 use kube_ipam_e2e::cni::{Call, Reply, at_once};
-use kube_ipam_e2e::machines::Machines;
+use kube_ipam_e2e::machines::{self, Machines};
 use kube_ipam_e2e::node::Node;
 use kube_ipam_e2e::{operator, pty, wait_until};
 use rustix::process::{Pid, Signal, kill_process};
@@ -26,9 +26,12 @@ struct Host<'node> {
 impl<'node> Host<'node> {
     fn new(node: &'node Node) -> Self {
         let api = Api::start().unwrap();
-        let kubeconfig = api.kubeconfig(&node.path("")).unwrap();
+        let kubeconfig = api.kubeconfig_of(node).unwrap();
         let sweep = json!({ "minAge": "0s" });
-        node.set_defaults(&json!({ "annotations": true, "kubeConfig": kubeconfig, "sweep": sweep }));
+        // Dozens of calls at once wait for each other.
+        let timeout = "60s";
+        let defaults = json!({ "annotations": true, "kubeConfig": kubeconfig, "sweep": sweep, "timeout": timeout });
+        node.set_defaults(&defaults);
         // A list without any pod frees nothing.
         api.has("always", &uid("always"), "Running", &json!({}));
         Self { node, api, network: json!({ "subnet": "10.1.0.0/24", "cooldown": "0s" }) }
@@ -114,10 +117,11 @@ fn uid(pod: &str) -> String {
 }
 
 fn on_each_store(test: &str, case: impl Fn(&Host<'_>)) {
-    case(&Host::new(&Machines::embedded().node()));
-    if let Some(machines) = Machines::etcd(test) {
-        case(&Host::new(&machines.node()));
-    }
+    machines::on_each_store(test, |node| case(&Host::new(node)));
+}
+
+fn on_stores_without_api_server(test: &str, case: impl Fn(&Host<'_>)) {
+    machines::on_stores_without_api_server(test, |node| case(&Host::new(node)));
 }
 
 #[test]
@@ -329,7 +333,7 @@ fn interrupted(host: &Host<'_>, signal: Signal) -> Output {
 
 #[test]
 fn an_interrupted_run_leaves_whole_batches_and_a_second_one_completes_them() {
-    on_each_store("an_interrupted_run_leaves_whole_batches_and_a_second_one_completes_them", |host| {
+    on_stores_without_api_server("an_interrupted_run_leaves_whole_batches_and_a_second_one_completes_them", |host| {
         for signal in [Signal::KILL, Signal::TERM] {
             let output = interrupted(host, signal);
             let done = host.count();

@@ -6,7 +6,7 @@ use kube_ipam::store::EtcdConfig;
 use kube_ipam_e2e::api::{self, Api, NAMESPACE};
 use kube_ipam_e2e::cni::Reply;
 use kube_ipam_e2e::etcd::{self, Cluster};
-use kube_ipam_e2e::machines::Machines;
+use kube_ipam_e2e::machines;
 use kube_ipam_e2e::node::Node;
 use kube_ipam_e2e::operator;
 use serde_json::{Value, json};
@@ -26,7 +26,7 @@ struct Host<'node> {
 
 impl<'node> Host<'node> {
     fn new(node: &'node Node, api: &'node Api, name: &str) -> Self {
-        let kubeconfig = api.kubeconfig(&node.path("")).unwrap();
+        let kubeconfig = api.kubeconfig_of(node).unwrap();
         node.set_defaults(&json!({ "annotations": true, "kubeConfig": kubeconfig, "nodeName": name }));
         api.has("pg", "o-1", "Running", &json!({}));
         Self { node, api, network: json!({ "subnet": "10.1.0.0/24", "cooldown": "0s", "sticky": true }) }
@@ -60,12 +60,7 @@ impl<'node> Host<'node> {
 }
 
 fn on_each_store(test: &str, case: impl Fn(&Host<'_>)) {
-    let api = Api::start().unwrap();
-    case(&Host::new(&Machines::embedded().node(), &api, "node-1"));
-    if let Some(machines) = Machines::etcd(test) {
-        let api = Api::start().unwrap();
-        case(&Host::new(&machines.node(), &api, "node-1"));
-    }
+    machines::on_each_store(test, |node| case(&Host::new(node, &Api::start().unwrap(), "node-1")));
 }
 
 #[test]

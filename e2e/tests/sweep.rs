@@ -7,7 +7,7 @@ use std::process::{Child, Command, Output, Stdio};
 
 use kube_ipam_e2e::api::{self, Api, NAMESPACE};
 use kube_ipam_e2e::etcd::{self, Cluster};
-use kube_ipam_e2e::machines::Machines;
+use kube_ipam_e2e::machines::{self, Machines};
 use kube_ipam_e2e::node::{Network, Node};
 use kube_ipam_e2e::wait_until;
 use serde_json::{Value, json};
@@ -38,7 +38,7 @@ impl<'node> Host<'node> {
     }
 
     fn set_defaults(&self, more: Value) {
-        let kubeconfig = self.api.kubeconfig(&self.node.path("")).unwrap();
+        let kubeconfig = self.api.kubeconfig_of(self.node).unwrap();
         let mut defaults = json!({ "annotations": true, "kubeConfig": kubeconfig, "sweep": { "minAge": "0s" } });
         defaults.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
         self.node.set_defaults(&defaults);
@@ -125,10 +125,11 @@ impl Said {
 }
 
 fn on_each_store(test: &str, case: impl Fn(&Host<'_>)) {
-    case(&Host::new(&Machines::embedded().node()));
-    if let Some(machines) = Machines::etcd(test) {
-        case(&Host::new(&machines.node()));
-    }
+    machines::on_each_store(test, |node| case(&Host::new(node)));
+}
+
+fn on_stores_without_api_server(test: &str, case: impl Fn(&Host<'_>)) {
+    machines::on_stores_without_api_server(test, |node| case(&Host::new(node)));
 }
 
 /// Pods that are gone, replaced, finished and alive, each with a sandbox of which no DEL ever came.
@@ -280,7 +281,7 @@ fn an_api_server_of_another_cluster_is_not_believed() {
 #[test]
 fn a_share_of_more_than_twenty_addresses_stops_the_sweep_and_an_option_overrides_it() {
     let test = "a_share_of_more_than_twenty_addresses_stops_the_sweep_and_an_option_overrides_it";
-    on_each_store(test, |host| {
+    on_stores_without_api_server(test, |host| {
         for n in 0..42 {
             host.add(&format!("c{n}"), &format!("p-{n}"));
         }
@@ -306,7 +307,7 @@ fn a_share_of_more_than_twenty_addresses_stops_the_sweep_and_an_option_overrides
 
 #[test]
 fn without_a_kubeconfig_only_what_needs_no_pods_is_freed() {
-    on_each_store("without_a_kubeconfig_only_what_needs_no_pods_is_freed", |host| {
+    on_stores_without_api_server("without_a_kubeconfig_only_what_needs_no_pods_is_freed", |host| {
         host.add("c1", "db-0");
         host.add("old", "web-0");
         host.forgets_sandboxes();
@@ -322,7 +323,7 @@ fn without_a_kubeconfig_only_what_needs_no_pods_is_freed() {
         assert!(
             host.sweep(&["--kubeconfig", nowhere.to_str().unwrap()]).failed().contains("there is no kubeconfig at")
         );
-        let kubeconfig = host.api.kubeconfig(&host.node.path("")).unwrap();
+        let kubeconfig = host.api.kubeconfig_of(host.node).unwrap();
         host.sweep(&["--kubeconfig", kubeconfig.to_str().unwrap()]).ok();
         assert_eq!(host.holders(), ["new"]);
     });
@@ -390,7 +391,7 @@ fn after_a_reboot_a_node_frees_random_addresses_and_keeps_requested_ones() {
 
 #[test]
 fn a_sweep_that_is_killed_leaves_the_rest_to_the_next_one() {
-    on_each_store("a_sweep_that_is_killed_leaves_the_rest_to_the_next_one", |host| {
+    on_stores_without_api_server("a_sweep_that_is_killed_leaves_the_rest_to_the_next_one", |host| {
         for n in 0..15 {
             let pod = format!("p-{n}");
             host.add(&format!("c{n}"), &pod);
@@ -540,7 +541,7 @@ fn what_a_sweep_takes_from_a_pod_that_is_gone_stays_reserved_until_its_owner_is_
 #[test]
 fn what_is_reserved_stays_if_its_owner_can_t_be_checked_or_it_was_used_just_now() {
     let test = "what_is_reserved_stays_if_its_owner_can_t_be_checked_or_it_was_used_just_now";
-    on_each_store(test, |host| {
+    on_stores_without_api_server(test, |host| {
         host.leave_reserved();
         host.sweep(&[]).ok();
         let all = ["c-kafka-0", "c-pg-0", "c-pg-1"];
@@ -583,7 +584,7 @@ fn what_is_reserved_stays_if_its_owner_can_t_be_checked_or_it_was_used_just_now(
 
 #[test]
 fn what_is_reserved_counts_for_the_share_only_once_its_owner_is_gone() {
-    on_each_store("what_is_reserved_counts_for_the_share_only_once_its_owner_is_gone", |host| {
+    on_stores_without_api_server("what_is_reserved_counts_for_the_share_only_once_its_owner_is_gone", |host| {
         host.there_is("pg", "o-1");
         for n in 0..21 {
             let (container, pod) = (format!("c{n}"), format!("pg-{n}"));

@@ -7,7 +7,7 @@ use kube_ipam_e2e::api::{self, Api, NAMESPACE};
 use kube_ipam_e2e::cni::{Call, Reply};
 use kube_ipam_e2e::etcd::{self, Cluster};
 use kube_ipam_e2e::faketime::Faketime;
-use kube_ipam_e2e::machines::Machines;
+use kube_ipam_e2e::machines;
 use kube_ipam_e2e::node::{Network, Node};
 use serde_json::{Value, json};
 
@@ -54,7 +54,7 @@ impl<'node> Host<'node> {
 }
 
 fn set_defaults(node: &Node, api: &Api, more: Value) {
-    let kubeconfig = api.kubeconfig(&node.path("")).unwrap();
+    let kubeconfig = api.kubeconfig_of(node).unwrap();
     let mut defaults = json!({ "annotations": true, "kubeConfig": kubeconfig });
     defaults.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
     node.set_defaults(&defaults);
@@ -65,10 +65,7 @@ fn of_pod(call: Call, pod: &str, uid: &str) -> Call {
 }
 
 fn on_each_store(test: &str, case: impl Fn(&Host<'_>)) {
-    case(&Host::new(&Machines::embedded().node()));
-    if let Some(machines) = Machines::etcd(test) {
-        case(&Host::new(&machines.node()));
-    }
+    machines::on_each_store(test, |node| case(&Host::new(node)));
 }
 
 #[test]

@@ -115,6 +115,10 @@ fn add(network: &Network<'_>, container: &str, pod: &str, ip: &str) {
 
 fn on_both(test: &str, check: impl Fn(&Node)) {
     on_each_store(test, |node| {
+        // That of the Kubernetes API follows no changes yet.
+        if matches!(node.store(), StoreConfig::Kubernetes(_)) {
+            return;
+        }
         // An embedded store begins with the first call.
         network(node).add("c0").ok();
         check(node);

@@ -121,6 +121,17 @@ impl Client {
         body: Option<&Value>,
     ) -> io::Result<(u16, String)> {
         let body = body.map(Value::to_string).unwrap_or_default();
+        self.send(method, path, ("application/json", content_type), &body)
+    }
+
+    /// The same, with the format of the answer, that of the body, and the body as it is.
+    pub(crate) fn send(
+        &self,
+        method: &str,
+        path: &str,
+        (accept, content_type): (&str, &str),
+        body: &str,
+    ) -> io::Result<(u16, String)> {
         let socket = TcpStream::connect((Ipv4Addr::LOCALHOST, self.port))?;
         socket.set_read_timeout(Some(REQUEST_TIMEOUT))?;
         let name = ServerName::IpAddress(Ipv4Addr::LOCALHOST.into());
@@ -128,12 +139,12 @@ impl Client {
         let mut stream = StreamOwned::new(connection, socket);
         // HTTP/1.0 has no chunks: the body ends with the connection.
         let head = format!(
-            "{method} {path} HTTP/1.0\r\nauthorization: Bearer {}\r\naccept: application/json\r\n\
+            "{method} {path} HTTP/1.0\r\nauthorization: Bearer {}\r\naccept: {accept}\r\n\
              content-type: {content_type}\r\ncontent-length: {}\r\n\r\n",
             self.token,
             body.len()
         );
-        stream.write_all((head + &body).as_bytes())?;
+        stream.write_all((head + body).as_bytes())?;
         let mut answer = String::new();
         stream.read_to_string(&mut answer)?;
         let (head, body) = answer.split_once("\r\n\r\n").ok_or(io::ErrorKind::UnexpectedEof)?;

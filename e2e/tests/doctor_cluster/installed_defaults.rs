@@ -70,7 +70,7 @@ fn a_config_map_that_is_not_known_is_skipped_with_the_reason() {
         };
         change(cluster, &json!({ "vrf": "blue" }));
         skipped(&Diagnosis::of(cluster.node, &["--node"]), "with --node, no API server is asked for it");
-        let kubeconfig = cluster.api.kubeconfig(&cluster.node.path("")).unwrap();
+        let kubeconfig = cluster.api.kubeconfig_of(cluster.node).unwrap();
         let asked = Diagnosis::of(cluster.node, &["--node", "--kubeconfig", kubeconfig.to_str().unwrap()]);
         assert!(asked.line("installed-defaults").starts_with("installed-defaults error: "));
         cluster.api.hides(&["configmaps"]);

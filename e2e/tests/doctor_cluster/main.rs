@@ -53,7 +53,7 @@ impl<'node> Cluster<'node> {
     }
 
     fn set_defaults(&self, more: &Value) {
-        let kubeconfig = self.api.kubeconfig(&self.node.path("")).unwrap();
+        let kubeconfig = self.api.kubeconfig_of(self.node).unwrap();
         let mut defaults = json!({ "annotations": true, "kubeConfig": kubeconfig, "sweep": { "minAge": "0s" } });
         defaults.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
         self.node.set_defaults(&defaults);
@@ -148,7 +148,7 @@ fn rights_that_lack_or_are_too_many_are_named() {
         cluster.api.allows(&wide);
         cluster.fault("api-rights warning: the node's account may do more than kube-ipam needs: get secrets");
         // Those of an operator's kubeconfig are not judged.
-        let kubeconfig = cluster.api.kubeconfig(&cluster.node.path("")).unwrap();
+        let kubeconfig = cluster.api.kubeconfig_of(cluster.node).unwrap();
         let given = Diagnosis::of(cluster.node, &["--kubeconfig", kubeconfig.to_str().unwrap()]);
         assert!(given.line("api-rights").starts_with("api-rights skipped: "), "{:#?}", given.lines());
     });

@@ -236,7 +236,7 @@ struct Host<'node> {
 impl<'node> Host<'node> {
     fn new(node: &'node Node) -> Self {
         let api = Api::start().unwrap();
-        let kubeconfig = api.kubeconfig(&node.path("")).unwrap();
+        let kubeconfig = api.kubeconfig_of(node).unwrap();
         node.set_defaults(&json!({ "annotations": true, "kubeConfig": kubeconfig, "sweep": { "minAge": "0s" } }));
         Self { node, api }
     }
