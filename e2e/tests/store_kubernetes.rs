@@ -2,11 +2,18 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
+use std::fs;
+use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 
 use kube_ipam::store::KubernetesStore;
 use kube_ipam::store::conformance::{self, actors};
-use kube_ipam_e2e::api_server::ApiServer;
+use kube_ipam_e2e::api_server::{ApiServer, Tenant};
+use kube_ipam_e2e::cni::Reply;
+use kube_ipam_e2e::node::Node;
+use kube_ipam_e2e::operator::{self, printed, printed_by};
+use kube_ipam_e2e::wait_until;
+use serde_json::{Value, json};
 
 #[tokio::test]
 async fn it_follows_the_rules_of_all_stores() {
@@ -48,4 +55,94 @@ async fn tasks_share_one_store() {
         actor.await.unwrap().unwrap();
     }
     actors::counted(&*shared, 4, 4).await.unwrap();
+}
+
+/// A process that ends with its test.
+struct Running(Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// An ADD of a pod of the tenant.
+fn add(node: &Node, tenant: &Tenant<'_>, pod: &Value) -> Reply {
+    let [name, uid] = ["name", "uid"].map(|key| pod["metadata"][key].as_str().unwrap());
+    let namespace = tenant.namespace();
+    let args = format!("IgnoreUnknown=1;K8S_POD_NAMESPACE={namespace};K8S_POD_NAME={name};K8S_POD_UID={uid}");
+    let network = node.network(json!({ "subnet": "10.1.0.0/24", "cooldown": "0s" }));
+    network.call("ADD", &format!("c-{name}")).args(&args).run()
+}
+
+#[test]
+fn a_controller_in_a_pod_reaches_the_store_by_its_service_account() {
+    let test = "a_controller_in_a_pod_reaches_the_store_by_its_service_account";
+    let Some(tenant) = ApiServer::with_store(test) else { return };
+    let node = Node::on_kubernetes(&tenant);
+    node.set_defaults(&json!({ "annotations": true, "sweep": { "minAge": "0s" } }));
+    let pods = ["alive", "gone"].map(|name| tenant.pod(name, &json!({}), "node-1").unwrap());
+    pods.iter().for_each(|pod| drop(add(&node, &tenant, pod).ok()));
+    tenant.delete_pod("gone").unwrap();
+
+    // What the kubelet mounts into a pod.
+    let kubeconfig: Value = serde_json::from_slice(&fs::read(&tenant.owner().kubeconfig).unwrap()).unwrap();
+    let account = node.path("account");
+    fs::create_dir(&account).unwrap();
+    let authority = &kubeconfig["clusters"][0]["cluster"]["certificate-authority"];
+    fs::copy(authority.as_str().unwrap(), account.join("ca.crt")).unwrap();
+    fs::write(account.join("token"), kubeconfig["users"][0]["user"]["token"].as_str().unwrap()).unwrap();
+    fs::write(account.join("namespace"), tenant.namespace()).unwrap();
+    // Its node defaults are those of a ConfigMap, whose kubeconfig is on nodes only.
+    node.set_defaults(&json!({ "kubeConfig": node.path("nowhere"), "sweep": { "minAge": "0s" } }));
+
+    let url = tenant.server().url();
+    let port = url.rsplit(':').next().unwrap();
+    let options = ["--listen", "127.0.0.1:0", "--interval", "100ms", "--settle", "20ms", "--service-account"];
+    let mut command = operator::command(&node, &[&["controller"], &options[..]].concat());
+    command.arg(&account).env("KUBERNETES_SERVICE_HOST", "127.0.0.1").env("KUBERNETES_SERVICE_PORT", port);
+    let log = fs::File::create(node.path("controller.log")).unwrap();
+    let controller = Running(command.stdout(Stdio::null()).stderr(log).spawn().unwrap());
+    let kubeconfig = tenant.owner().kubeconfig.to_str().unwrap();
+    let holders = || {
+        let listed = printed(&node, &["list", "-o", "json", "--kubeconfig", kubeconfig]);
+        let listed: Vec<Value> = serde_json::from_str(&listed).unwrap();
+        let pod = |address: &Value| address["holders"][0]["pod"]["name"].as_str().map(str::to_owned);
+        listed.iter().filter_map(pod).collect::<Vec<_>>()
+    };
+    wait_until("only the address of the pod that is gone is free", || holders() == ["alive"]);
+    drop(controller);
+}
+
+#[test]
+fn from_a_workstation_each_verb_reaches_the_store_by_the_kubeconfig_of_its_option() {
+    let test = "from_a_workstation_each_verb_reaches_the_store_by_the_kubeconfig_of_its_option";
+    let Some(tenant) = ApiServer::with_store(test) else { return };
+    let node = Node::on_kubernetes(&tenant);
+    node.set_defaults(&json!({ "annotations": true }));
+    let pod = tenant.pod("web", &json!({}), "node-1").unwrap();
+    let address = add(&node, &tenant, &pod).ok().address();
+    let address = address.split('/').next().unwrap();
+    let store = format!("kubernetes://{}", tenant.namespace());
+    let of_store = ["--store", &store, "--kubeconfig", tenant.owner().kubeconfig.to_str().unwrap()];
+    let run = |verb: &[&str]| {
+        let mut command = Command::new(&node.plugin().path);
+        command.args(verb).args(of_store).env_clear().env("KUBE_IPAM_CONFIG", node.path("no-defaults.json"));
+        printed_by(&mut command)
+    };
+    assert!(run(&["list"]).contains(address));
+    assert!(run(&["usage"]).contains("10.1.0.0/24"));
+    assert!(run(&["recovery"]).contains("No recovery"));
+    // What it proposes runs where it was printed.
+    tenant.delete_pod("web").unwrap();
+    let explained = run(&["explain", address]);
+    let proposed: Vec<&str> = explained.lines().filter_map(|line| line.trim().strip_prefix("kube-ipam ")).collect();
+    let has_options = |line: &&str| of_store.chunks(2).all(|option| line.contains(&option.join(" ")));
+    assert!(!proposed.is_empty() && proposed.iter().all(has_options), "{explained}");
+    run(&["reserve", "10.1.0.77", "--reason", "printer", "--yes"]);
+    run(&["release", "10.1.0.77", "--yes"]);
+    run(&["release", address, "--yes"]);
+    assert_eq!(serde_json::from_str::<Value>(&run(&["list", "-o", "json"])).unwrap(), json!([]));
 }

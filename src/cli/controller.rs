@@ -9,7 +9,7 @@ use clap::Args;
 
 use super::CliError;
 use super::output::Output;
-use super::store::{Resolved, StoreArgs, existing};
+use super::store::{Resolved, StoreArgs};
 use super::sweep::share;
 use crate::cluster::{Access, LeaderLease};
 use crate::config::{self, CallSettings};
@@ -83,11 +83,14 @@ pub(super) struct ControllerArgs {
 impl ControllerArgs {
     /// Runs the verb, until SIGTERM.
     pub(super) fn run(self, output: &mut Output) -> Result<(), CliError> {
-        let Resolved { settings, store } = self.store.resolve()?;
+        let Resolved { settings, mut store } = self.store.resolve(self.kubeconfig.as_deref())?;
         self.check(&store)?;
         // A mistake in `sweep` must fail now: the controller reads the node defaults only once.
         settings.sweep.clone().map_err(Error::Config)?;
         let access = self.access(&settings)?;
+        if let Some(access) = &access {
+            store.reach_by(access.clone());
+        }
         let election = match self.embedded {
             true => None,
             false => Some(self.election()?),
@@ -117,9 +120,6 @@ impl ControllerArgs {
 
     /// How to reach the API server; `None` only with `--embedded`, on a node without a cluster.
     fn access(&self, settings: &CallSettings) -> Result<Option<Access>, CliError> {
-        if let Some(named) = &self.kubeconfig {
-            return Ok(Some(Access::Kubeconfig(existing(named)?)));
-        }
         if let Some(found) = settings.kubeconfigs.iter().find(|path| path.exists()) {
             return Ok(Some(Access::Kubeconfig(found.clone())));
         }

@@ -13,6 +13,7 @@ use crate::cause::chain;
 use crate::config;
 use crate::explain::Commands;
 use crate::ops::operator::doctor::{DoctorOptions, DoctorReport, Fix, Scope, Status, apply, doctor};
+use crate::store::StoreConfig;
 
 /// Where runtimes look for configurations and plugins, unless they are configured otherwise.
 const CNI_DIR: &str = "/etc/cni/net.d";
@@ -76,26 +77,24 @@ impl DoctorArgs {
 
     fn options(&self) -> Result<DoctorOptions, CliError> {
         let absolute = |path: &Path| std::path::absolute(path).map_err(|e| CliError::unusable(path.display(), e));
-        let mut settings = self.store.load()?.settings;
         let kubeconfig = self.kubeconfig.as_deref().map(absolute).transpose()?;
-        if let Some(kubeconfig) = &kubeconfig {
-            settings.kubeconfigs = vec![kubeconfig.clone()];
-        }
+        let settings = self.store.load(kubeconfig.as_deref())?.settings;
         let (config_folder, program_folder) = (absolute(&self.cni_dir)?, absolute(&self.bin_dir)?);
         let folders = [("--cni-dir", &config_folder, CNI_DIR), ("--bin-dir", &program_folder, BIN_DIR)];
         let folders = folders.into_iter().filter(|(_, folder, default)| *folder != Path::new(default));
         let folders = folders.flat_map(|(option, folder, _)| [option.to_owned(), folder.display().to_string()]);
         Ok(DoctorOptions {
+            commands: Commands {
+                store: self.store.flags()?,
+                is_store_of_api: matches!(settings.store, Ok(StoreConfig::Kubernetes(_))),
+                kubeconfig: kubeconfig.map(|file| file.display().to_string()),
+                folders: folders.collect(),
+            },
             settings,
             scope: if self.node { Scope::Node } else { Scope::Cluster },
             is_own_kubeconfig: self.kubeconfig.is_none(),
             defaults: config::defaults_file(&variable),
             config: self.store.config().map(absolute).transpose()?,
-            commands: Commands {
-                store: self.store.flags()?,
-                kubeconfig: kubeconfig.map(|file| file.display().to_string()),
-                folders: folders.collect(),
-            },
             config_folder,
             program_folder,
         })

@@ -8,10 +8,11 @@ use super::CliError;
 use super::output::{Encoding, Format, FormatArgs, Output};
 use super::progress::Progress;
 use super::render::explain as render;
-use super::store::{Resolved, StoreArgs, existing, variable};
+use super::store::{Resolved, StoreArgs, variable};
 use crate::explain::{Commands, Subject};
 use crate::ipam::name::{IfName, Name};
 use crate::ops::operator::explain::{ExplainOptions, explain};
+use crate::store::StoreConfig;
 
 /// Explain why an address, a pod or a claim is as it is, and what to do.
 ///
@@ -55,12 +56,9 @@ pub(super) struct ExplainArgs {
 impl ExplainArgs {
     /// Runs the verb.
     pub(super) fn run(self, output: &mut Output) -> Result<(), CliError> {
-        let Resolved { mut settings, store } = self.store.resolve()?;
+        let Resolved { settings, store } = self.store.resolve(self.kubeconfig.as_deref())?;
         if self.ifname.is_some() && !matches!(self.subject, Subject::Pod(_)) {
             return Err(CliError::Refused("only a pod has interfaces; leave INTERFACE out".to_owned()));
-        }
-        if let Some(kubeconfig) = &self.kubeconfig {
-            settings.kubeconfigs = vec![existing(kubeconfig)?];
         }
         let options = ExplainOptions {
             subject: self.subject,
@@ -70,6 +68,7 @@ impl ExplainArgs {
             cni_folder: self.cni_dir,
             commands: Commands {
                 store: self.store.flags()?,
+                is_store_of_api: matches!(store, StoreConfig::Kubernetes(_)),
                 kubeconfig: self.kubeconfig.map(|file| file.display().to_string()),
                 ..Commands::default()
             },

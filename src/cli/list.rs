@@ -8,7 +8,7 @@ use super::CliError;
 use super::output::{Encoding, ListFormat, ListFormatArgs, Output};
 use super::render::list as render;
 use super::selection::SelectionArgs;
-use super::store::{Resolved, StoreArgs, existing, variable};
+use super::store::{Resolved, StoreArgs, variable};
 use crate::ipam::address::Span;
 use crate::ipam::lease::{AllocationKind, LeaseState};
 use crate::ops::operator::NetworkSources;
@@ -49,8 +49,8 @@ pub(super) struct ListArgs {
     /// They come as spans, with their number and the networks that assign them. Networks are known as for explain.
     #[arg(long, value_name = "CIDR|FROM-TO", conflicts_with_all = NOT_FREE)]
     free: Option<Span>,
-    /// With --free: the kubeconfig for reading networks; overrides the node defaults
-    #[arg(long, value_name = "FILE", requires = "free")]
+    /// The kubeconfig for reading networks with --free, and for custom resources; overrides the node defaults
+    #[arg(long, value_name = "FILE")]
     kubeconfig: Option<PathBuf>,
     /// With --free: the folder with the networks of this node's runtime
     #[arg(long, value_name = "DIR", requires = "free", default_value = "/etc/cni/net.d")]
@@ -155,12 +155,9 @@ impl SortArg {
 impl ListArgs {
     /// Runs the verb. Prints each address as it is read, so that memory does not grow with the store.
     pub(super) fn run(self, output: &mut Output) -> Result<(), CliError> {
-        let Resolved { mut settings, store } = self.store.resolve()?;
+        let Resolved { settings, store } = self.store.resolve(self.kubeconfig.as_deref())?;
         let format = self.format.output;
         if let Some(span) = self.free {
-            if let Some(kubeconfig) = &self.kubeconfig {
-                settings.kubeconfigs = vec![existing(kubeconfig)?];
-            }
             let options = self.free_options(span)?;
             return render::free(output, format, |show| free(&settings, &store, &variable, &options, show));
         }

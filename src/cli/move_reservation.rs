@@ -9,7 +9,7 @@ use super::CliError;
 use super::confirm::ConfirmArgs;
 use super::output::Output;
 use super::render::move_reservation as render;
-use super::store::{Resolved, StoreArgs, existing};
+use super::store::{Resolved, StoreArgs};
 use crate::ipam::lease::Beneficiary;
 use crate::ipam::name::Name;
 use crate::ops::operator::move_reservation::{Destination, MoveOptions, survey_move};
@@ -49,10 +49,7 @@ pub(super) struct MoveArgs {
 impl MoveArgs {
     /// Runs the verb.
     pub(super) fn run(self, output: &mut Output) -> Result<(), CliError> {
-        let Resolved { mut settings, store } = self.store.resolve()?;
-        if let Some(kubeconfig) = &self.kubeconfig {
-            settings.kubeconfigs = vec![existing(kubeconfig)?];
-        }
+        let Resolved { settings, store } = self.store.resolve(self.kubeconfig.as_deref())?;
         let Self { ip, to, beneficiary, vrf, confirm, .. } = self;
         let ip = ip.to_canonical();
         let destination = match (to.map(|to| to.to_canonical()), beneficiary) {

@@ -7,7 +7,7 @@ use clap::Args;
 use super::CliError;
 use super::output::{Deny, Output};
 use super::render::plan as render;
-use super::store::{Resolved, StoreArgs, existing};
+use super::store::{Resolved, StoreArgs};
 use crate::config;
 use crate::error::paths;
 use crate::ops::operator::plan::{LiveOptions, PlanOptions, plan};
@@ -89,11 +89,8 @@ impl PlanArgs {
             (config::DEFAULTS_VARIABLE, Some(named)) => Some(named.clone()),
             _ => std::env::var(variable).ok(),
         };
-        let Resolved { mut settings, store } =
-            StoreArgs::named(self.store.clone(), self.data_dir.clone()).resolve_in(&env)?;
-        if let Some(kubeconfig) = &self.kubeconfig {
-            settings.kubeconfigs = vec![existing(kubeconfig)?];
-        }
+        let Resolved { settings, store } =
+            StoreArgs::named(self.store.clone(), self.data_dir.clone()).resolve_in(self.kubeconfig.as_deref(), &env)?;
         let defaults = Some(config::defaults_file(&env)).filter(|path| path.exists());
         Ok((Some(LiveOptions { settings, store }), self.config.clone().or(defaults)))
     }

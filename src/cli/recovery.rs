@@ -1,6 +1,8 @@
 //! `kube-ipam recovery`: the recovery of a store that has lost writes, and the nodes that have written back their
 //! records.
 
+use std::path::PathBuf;
+
 use clap::Args;
 
 use super::CliError;
@@ -28,6 +30,9 @@ pub(super) struct RecoveryArgs {
     /// End the recovery without the missing nodes; until they are back, addresses of their pods may be given to others
     #[arg(long)]
     end: bool,
+    /// The kubeconfig for custom resources; overrides the node defaults
+    #[arg(long, value_name = "FILE")]
+    kubeconfig: Option<PathBuf>,
     #[command(flatten)]
     format: FormatArgs,
     #[command(flatten)]
@@ -37,7 +42,7 @@ pub(super) struct RecoveryArgs {
 impl RecoveryArgs {
     /// Runs the verb.
     pub(super) fn run(self, output: &mut Output) -> Result<(), CliError> {
-        let Resolved { settings, store } = self.store.resolve()?;
+        let Resolved { settings, store } = self.store.resolve(self.kubeconfig.as_deref())?;
         let options = self.options();
         if options != RecoveryOptions::Show {
             telemetry::init(&settings.log);

@@ -1,6 +1,7 @@
 //! `kube-ipam release`: frees addresses whose holders are known to be gone, and ends reservations by hand.
 
 use std::net::IpAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
@@ -39,6 +40,9 @@ pub(super) struct ReleaseArgs {
     /// The routing domain of the addresses
     #[arg(long, value_name = "NAME", default_value = "default")]
     vrf: Name,
+    /// The kubeconfig for custom resources; overrides the node defaults
+    #[arg(long, value_name = "FILE")]
+    kubeconfig: Option<PathBuf>,
     #[command(flatten)]
     confirm: ConfirmArgs,
     #[command(flatten)]
@@ -49,7 +53,7 @@ impl ReleaseArgs {
     /// Runs the verb.
     pub(super) fn run(self, output: &mut Output) -> Result<(), CliError> {
         check_count(&self.addresses)?;
-        let Resolved { settings, store } = self.store.resolve()?;
+        let Resolved { settings, store } = self.store.resolve(self.kubeconfig.as_deref())?;
         match self.addresses.len() {
             1 => self.release_one(output, &settings, &store, self.addresses.first()),
             _ => self.release_several(output, &settings, &store),

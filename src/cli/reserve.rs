@@ -10,7 +10,7 @@ use super::confirm::ConfirmArgs;
 use super::output::Output;
 use super::render::reserve as render;
 use super::shutdown::BlockingShutdownSignal;
-use super::store::{Resolved, StoreArgs, existing, variable};
+use super::store::{Resolved, StoreArgs, variable};
 use crate::config;
 use crate::ipam::address::Span;
 use crate::ipam::lease::{Beneficiary, ManualReservation, Remark, Unknown};
@@ -62,10 +62,7 @@ impl ReserveArgs {
     /// Runs the verb.
     pub(super) fn run(self, output: &mut Output) -> Result<(), CliError> {
         check_count(&self.addresses)?;
-        let Resolved { mut settings, store } = self.store.resolve()?;
-        if let Some(kubeconfig) = &self.kubeconfig {
-            settings.kubeconfigs = vec![existing(kubeconfig)?];
-        }
+        let Resolved { settings, store } = self.store.resolve(self.kubeconfig.as_deref())?;
         let Self { addresses, reason, ttl, beneficiary, free_only, vrf, confirm, .. } = self;
         let manual = ManualReservation {
             reason,

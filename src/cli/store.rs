@@ -18,7 +18,7 @@ const KUBERNETES: &str = "kubernetes://";
 #[derive(Clone, Debug, Args)]
 pub(super) struct StoreArgs {
     /// The folder of an embedded store, a comma list of the URLs of an etcd (its credentials come from the node
-    /// defaults), or `kubernetes://NAMESPACE` for custom resources
+    /// defaults), or `kubernetes://NAMESPACE` for custom resources, which --kubeconfig or that of the node defaults reaches
     #[arg(long, value_name = "DIR|URLS", conflicts_with = "data_dir")]
     store: Option<String>,
     /// The folder of an embedded store
@@ -41,15 +41,20 @@ impl StoreArgs {
         Self { store, data_dir, config: None }
     }
 
-    /// Reads the node defaults and chooses the store. Fails if an embedded store does not exist: a verb that reads must
-    /// not create one.
-    pub(super) fn resolve(&self) -> Result<Resolved, CliError> {
-        self.resolve_in(&variable)
+    /// Reads the node defaults and chooses the store. A kubeconfig that an option names replaces those of the defaults.
+    /// Fails if it or an embedded store does not exist: a verb that reads must not create one.
+    pub(super) fn resolve(&self, kubeconfig: Option<&Path>) -> Result<Resolved, CliError> {
+        self.resolve_in(kubeconfig, &variable)
     }
 
     /// The same, in another environment.
-    pub(super) fn resolve_in(&self, env: &impl Fn(&str) -> Option<String>) -> Result<Resolved, CliError> {
-        let LoadedConfig { settings, network, .. } = self.load_in(env)?;
+    pub(super) fn resolve_in(
+        &self,
+        kubeconfig: Option<&Path>,
+        env: &impl Fn(&str) -> Option<String>,
+    ) -> Result<Resolved, CliError> {
+        let kubeconfig = kubeconfig.map(existing).transpose()?;
+        let LoadedConfig { settings, network, .. } = self.load_in(kubeconfig.as_deref(), env)?;
         let store = settings.store.clone().map_err(Error::Config)?;
         // Using another store than the one that the file names would answer a different question.
         if let Some(locked) =
@@ -70,14 +75,21 @@ impl StoreArgs {
     }
 
     /// Reads the node defaults and the flags. A mistake in the configuration is part of the result.
-    pub(super) fn load(&self) -> Result<LoadedConfig, CliError> {
-        self.load_in(&variable)
+    pub(super) fn load(&self, kubeconfig: Option<&Path>) -> Result<LoadedConfig, CliError> {
+        self.load_in(kubeconfig, &variable)
     }
 
-    fn load_in(&self, env: &impl Fn(&str) -> Option<String>) -> Result<LoadedConfig, CliError> {
+    fn load_in(
+        &self,
+        kubeconfig: Option<&Path>,
+        env: &impl Fn(&str) -> Option<String>,
+    ) -> Result<LoadedConfig, CliError> {
         let document = self.config.as_deref().map(read).transpose()?.unwrap_or_default();
         let name = Name::new("command-line").map_err(|error| CliError::unusable("command-line", error))?;
         let mut loaded = config::load(&document, &name, env, Purpose { add: true, pod: false });
+        if let Some(kubeconfig) = kubeconfig {
+            loaded.settings.use_kubeconfig(kubeconfig);
+        }
         let embedded = |folder: &Path| std::path::absolute(folder).map(|data_dir| StoreConfig::Embedded { data_dir });
         match (&self.store, &self.data_dir) {
             (Some(place), _) if place.starts_with(KUBERNETES) => {
@@ -135,7 +147,7 @@ pub(super) fn variable(name: &str) -> Option<String> {
 }
 
 /// The path of an option's kubeconfig. Fails if the file does not exist.
-pub(super) fn existing(kubeconfig: &Path) -> Result<PathBuf, CliError> {
+fn existing(kubeconfig: &Path) -> Result<PathBuf, CliError> {
     match kubeconfig.exists() {
         true => Ok(kubeconfig.to_owned()),
         false => Err(CliError::Refused(format!("there is no kubeconfig at {}", kubeconfig.display()))),

@@ -9,7 +9,7 @@ use super::CliError;
 use super::output::{ListFormatArgs, Output};
 use super::render::sweep as render;
 use super::shutdown::BlockingShutdownSignal;
-use super::store::{Resolved, StoreArgs, existing};
+use super::store::{Resolved, StoreArgs};
 use crate::config;
 use crate::error::paths;
 use crate::ops::operator::sweep::{Scope, SweepOptions, SweepReport, sweep};
@@ -116,11 +116,7 @@ impl SweepArgs {
     }
 
     fn resolve(&self) -> Result<Resolved, CliError> {
-        let mut resolved = self.store.resolve()?;
-        if let Some(kubeconfig) = &self.kubeconfig {
-            resolved.settings.kubeconfigs = vec![existing(kubeconfig)?];
-        }
-        Ok(resolved)
+        self.store.resolve(self.kubeconfig.as_deref())
     }
 
     fn options(&self) -> SweepOptions {

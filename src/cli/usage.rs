@@ -8,7 +8,7 @@ use ipnet::IpNet;
 use super::CliError;
 use super::output::{Encoding, Output};
 use super::render::usage as render;
-use super::store::{Resolved, StoreArgs, existing, variable};
+use super::store::{Resolved, StoreArgs, variable};
 use crate::ipam::address::parse_net;
 use crate::ipam::name::Name;
 use crate::ops::operator::NetworkSources;
@@ -35,8 +35,8 @@ pub(super) struct UsageArgs {
     /// A wider terminal shows smaller blocks. Networks are known as for explain.
     #[arg(long, value_name = "CIDR", value_parser = parse_net)]
     map: Option<IpNet>,
-    /// With --map: the kubeconfig for reading networks; overrides the node defaults
-    #[arg(long, value_name = "FILE", requires = "map")]
+    /// The kubeconfig for reading networks with --map, and for custom resources; overrides the node defaults
+    #[arg(long, value_name = "FILE")]
     kubeconfig: Option<PathBuf>,
     /// With --map: the folder with the networks of this node's runtime
     #[arg(long, value_name = "DIR", requires = "map", default_value = "/etc/cni/net.d")]
@@ -71,7 +71,7 @@ impl UsageArgs {
         if let Some(net) = self.map {
             return self.draw(net, output);
         }
-        let Resolved { store, .. } = self.store.resolve()?;
+        let Resolved { store, .. } = self.store.resolve(self.kubeconfig.as_deref())?;
         let report = usage(&store)?;
         render::unreadable(output, &report.usage);
         if self.output == Format::Prometheus {
@@ -98,10 +98,7 @@ impl UsageArgs {
     }
 
     fn draw(self, net: IpNet, output: &mut Output) -> Result<(), CliError> {
-        let Resolved { mut settings, store } = self.store.resolve()?;
-        if let Some(kubeconfig) = &self.kubeconfig {
-            settings.kubeconfigs = vec![existing(kubeconfig)?];
-        }
+        let Resolved { settings, store } = self.store.resolve(self.kubeconfig.as_deref())?;
         let encoding = match self.output {
             Format::Table => None,
             Format::Json => Some(Encoding::Json),

@@ -1,6 +1,7 @@
 //! `kube-ipam watch`: what happens to addresses, as it happens.
 
 use std::num::NonZeroU64;
+use std::path::PathBuf;
 use std::pin::pin;
 use std::time::Duration;
 
@@ -58,6 +59,9 @@ pub(super) struct WatchArgs {
     /// Output format
     #[arg(short, long, value_enum, default_value_t, value_name = "FORMAT")]
     output: WatchFormat,
+    /// The kubeconfig for custom resources; overrides the node defaults
+    #[arg(long, value_name = "FILE")]
+    kubeconfig: Option<PathBuf>,
     #[command(flatten)]
     store: StoreArgs,
 }
@@ -69,7 +73,7 @@ fn position(text: &str) -> Result<Position, std::convert::Infallible> {
 impl WatchArgs {
     /// Runs the verb, until SIGTERM or SIGINT.
     pub(super) fn run(self, output: &mut Output) -> Result<(), CliError> {
-        let Resolved { store, .. } = self.store.resolve()?;
+        let Resolved { store, .. } = self.store.resolve(self.kubeconfig.as_deref())?;
         let mut shutdown = BlockingShutdownSignal::listen()?;
         let (format, mut left) = (self.output, self.count.map(NonZeroU64::get));
         let options = WatchOptions { selection: self.selection.selection(), since: self.since };

@@ -22,7 +22,7 @@ mod store;
 mod tests;
 
 use std::net::IpAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -36,6 +36,7 @@ pub use self::locks::locked_keys;
 pub use self::problem::{ConfigError, Problem};
 pub use self::quantity::{QuantityError, duration};
 pub use self::store::{etcd_at, kubernetes_in};
+use crate::apiserver::Access;
 use crate::cni::{Dns, Route};
 use crate::ipam::name::Name;
 use crate::ipam::node_selector::LocalNode;
@@ -74,6 +75,17 @@ pub struct CallSettings {
     pub sweep: Result<SweepConfig, ConfigErrors>,
     /// The folders where host-local may hold addresses of this network, `<dataDir>/<network name>`.
     pub host_local: Vec<PathBuf>,
+}
+
+impl CallSettings {
+    /// Reaches the API server by this kubeconfig instead of those of the node defaults, also for a store in it: a node
+    /// belongs to one cluster.
+    pub fn use_kubeconfig(&mut self, kubeconfig: &Path) {
+        self.kubeconfigs = vec![kubeconfig.to_owned()];
+        if let Ok(store) = &mut self.store {
+            store.reach_by(Access::Kubeconfig(kubeconfig.to_owned()));
+        }
+    }
 }
 
 /// What an ADD allocates addresses from.

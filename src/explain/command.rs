@@ -112,6 +112,8 @@ impl Tool {
 pub struct Commands {
     /// The options that select the store, as given on the command line.
     pub store: Vec<String>,
+    /// Whether the kubeconfig reaches the store too.
+    pub is_store_of_api: bool,
     /// The kubeconfig that was given on the command line.
     pub kubeconfig: Option<String>,
     /// The options that select the node's folders, for `doctor` alone.
@@ -123,7 +125,10 @@ impl Commands {
     pub fn kube_ipam(&self, words: &[&str], vrf: Option<&Name>) -> Command {
         let vrf = vrf.map(Name::as_str).filter(|vrf| *vrf != "default");
         let vrf = vrf.into_iter().flat_map(|vrf| ["--vrf", vrf]);
-        Command::new(["kube-ipam"].into_iter().chain(words.iter().copied()).chain(vrf).chain(self.store()))
+        let reaches_store = self.is_store_of_api && !words.contains(&"--kubeconfig");
+        let kubeconfig = self.kubeconfig().filter(|_| reaches_store);
+        let words = ["kube-ipam"].into_iter().chain(words.iter().copied());
+        Command::new(words.chain(vrf).chain(kubeconfig).chain(self.store()))
     }
 
     /// A sweep with these options. That of a node asks no API server.
@@ -269,9 +274,11 @@ mod tests {
         let words = |text: &str| text.split(' ').map(str::to_owned).collect();
         let given = Commands {
             store: words("--store http://192.0.2.1:2379"),
+            is_store_of_api: false,
             kubeconfig: Some("/root/admin".to_owned()),
             folders: words("--cni-dir /n"),
         };
+        let of_api = Commands { store: words("--store kubernetes://pods"), is_store_of_api: true, ..given.clone() };
         for (command, expected) in [
             (given.sweep(&[]), "kube-ipam sweep --kubeconfig /root/admin --store http://192.0.2.1:2379"),
             (given.sweep(&["--node"]), "kube-ipam sweep --node --store http://192.0.2.1:2379"),
@@ -286,6 +293,10 @@ mod tests {
             (given.doctor_as_node(), "kube-ipam doctor --cni-dir /n --store http://192.0.2.1:2379"),
             (given.plan("/n/a.conf", Some("/n/d.json")), "kube-ipam plan -f /n/a.conf --config /n/d.json"),
             (given.on_other_node(&["sweep", "--node"]), "kube-ipam sweep --node"),
+            (given.kube_ipam(&["list"], None), "kube-ipam list --store http://192.0.2.1:2379"),
+            (of_api.kube_ipam(&["list"], None), "kube-ipam list --kubeconfig /root/admin --store kubernetes://pods"),
+            (of_api.sweep(&["--node"]), "kube-ipam sweep --node --kubeconfig /root/admin --store kubernetes://pods"),
+            (of_api.sweep(&[]), "kube-ipam sweep --kubeconfig /root/admin --store kubernetes://pods"),
             (given.kubectl(&["get", "pods"]), "kubectl get pods --kubeconfig /root/admin"),
         ] {
             assert_eq!(command.to_string(), expected);

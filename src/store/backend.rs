@@ -9,6 +9,7 @@ use super::{
     Cursor, EtcdStore, Key, KeyHistory, KeySpan, KubernetesConfig, KubernetesStore, MemoryStore, Outcome, Page,
     Position, RevisionOrder, SqliteStore, Store, StoreError, Txn, Watch,
 };
+use crate::apiserver::Access;
 use crate::deadline::Deadline;
 
 /// Where a store is: enough to open it again, without secrets, so that a node's record can include it.
@@ -125,6 +126,13 @@ impl StoreConfig {
         match self {
             Self::Embedded { .. } | Self::Etcd(_) => RevisionOrder::Counted,
             Self::Kubernetes(_) => RevisionOrder::Unordered,
+        }
+    }
+
+    /// Reaches a store in the Kubernetes API by these credentials alone. Any other store stays as it is.
+    pub fn reach_by(&mut self, access: Access) {
+        if let Self::Kubernetes(config) = self {
+            config.access = vec![access];
         }
     }
 
