@@ -24,6 +24,9 @@ use super::step::Step;
 use crate::cause::Cause;
 use crate::store::{Key, StoreError};
 
+/// Why it may be unknown what became of a commit.
+const REFUSED: &str = "the commit was refused";
+
 /// A key of the transaction, as it was read.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Member {
@@ -74,6 +77,9 @@ enum Phase {
 enum Reason {
     /// The commit was not sent, and will not be.
     NotSent(AttemptEnd),
+    /// The commit was sent, and the answer is that it was not applied. If a proxy has sent it twice, the first copy may
+    /// have been.
+    Denied(AttemptEnd),
     /// The commit was sent, and this shows that it can't arrive any more.
     InDoubt(Cause),
 }
@@ -104,6 +110,7 @@ impl Attempt {
             Phase::LookUp(cause)
             | Phase::UnlockPrimary(Reason::InDoubt(cause))
             | Phase::UnlockOthers { end: AttemptEnd::Unknown(cause), .. } => Some(cause.clone()),
+            Phase::UnlockPrimary(Reason::Denied(_)) => Some(Cause::new(REFUSED)),
             _ => None,
         }
     }
@@ -202,15 +209,12 @@ impl Attempt {
     fn commit_answered(&mut self, answer: Written) -> Step<()> {
         match answer {
             Written::Done(primary) => self.finish(primary),
-            Written::Conflict if self.rules.keep(Rule::RefusalLookedUp) => {
-                self.look_up(Cause::new("the commit was refused"))
-            }
+            Written::Conflict if self.rules.keep(Rule::RefusalLookedUp) => self.look_up(Cause::new(REFUSED)),
             Written::Conflict => self.unlock_others(AttemptEnd::NotApplied),
             Written::Silence(cause) if self.rules.keep(Rule::SilenceLookedUp) => self.look_up(cause),
             Written::Silence(cause) => self.unlock_others(AttemptEnd::Unknown(cause)),
-            // It was not applied, and was not sent a second time.
-            Written::Failed(StoreError::Unavailable(_)) => self.unlock_primary(Reason::NotSent(AttemptEnd::NotApplied)),
-            Written::Failed(error) => self.unlock_primary(Reason::NotSent(AttemptEnd::Failed(error))),
+            Written::Failed(StoreError::Unavailable(_)) => self.unlock_primary(Reason::Denied(AttemptEnd::NotApplied)),
+            Written::Failed(error) => self.unlock_primary(Reason::Denied(AttemptEnd::Failed(error))),
         }
     }
 
@@ -256,16 +260,20 @@ impl Attempt {
                 self.phase = Phase::UnlockPrimary(reason);
                 Step::Send(vec![Request::Write(locked.unlock(false))])
             }
-            (None, Reason::NotSent(end)) => self.unlock_others(end),
+            (None, Reason::NotSent(end) | Reason::Denied(end)) => self.unlock_others(end),
             (None, Reason::InDoubt(cause)) => self.unlock_others(AttemptEnd::Unknown(cause)),
         }
     }
 
     fn primary_unlocked(&mut self, reason: Reason, answer: Written) -> Step<()> {
-        let is_done = matches!(answer, Written::Done(_)) || !self.rules.keep(Rule::UndoSeenThrough);
+        let is_done = matches!(answer, Written::Done(_));
         match reason {
             Reason::NotSent(end) => self.unlock_others(end),
-            Reason::InDoubt(_) if is_done => self.unlock_others(AttemptEnd::NotApplied),
+            Reason::Denied(end) if is_done || !self.rules.keep(Rule::DenialSeenThrough) => self.unlock_others(end),
+            Reason::Denied(_) => self.look_up(Cause::new(REFUSED)),
+            Reason::InDoubt(_) if is_done || !self.rules.keep(Rule::UndoSeenThrough) => {
+                self.unlock_others(AttemptEnd::NotApplied)
+            }
             Reason::InDoubt(cause) => self.look_up(cause),
         }
     }

@@ -40,6 +40,9 @@ pub(super) enum Rule {
     SilenceLookedUp,
     /// If removing the primary's lock then fails, the primary is read again. The commit may have arrived in between.
     UndoSeenThrough,
+    /// If the commit was denied, and removing the primary's lock fails as well, the primary is read. A proxy may have sent
+    /// the commit twice, and only the second copy was denied.
+    DenialSeenThrough,
     /// Only the lock on the object that was locked is the transaction's own. A copy of the request may have created
     /// another one.
     OwnLockByUid,

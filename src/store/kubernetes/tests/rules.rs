@@ -105,6 +105,11 @@ fn a_refused_commit_is_looked_up() {
 }
 
 #[test]
+fn a_denied_commit_is_looked_up_if_it_can_not_be_undone() {
+    expect_wrong(Rule::DenialSeenThrough, &adds().faults(DOUBLED), "told that nothing happened");
+}
+
+#[test]
 fn after_silence_nothing_is_undone() {
     expect_wrong(Rule::SilenceLookedUp, &adds().faults(LATE), "told that nothing happened");
 }

@@ -13,7 +13,7 @@ use crate::cause::Cause;
 use crate::store::kubernetes::api::{Answer, Change, Request, Write};
 use crate::store::kubernetes::object::{Object, Versioned};
 use crate::store::kubernetes::rules::Rules;
-use crate::store::{Key, MemoryMap, Op, Txn, Value};
+use crate::store::{Key, MemoryMap, Op, StoreError, Txn, Value};
 
 /// A state.
 #[derive(Clone)]
@@ -177,6 +177,13 @@ impl World {
             world.faults.doubled -= 1;
             world.answer(i, write.key(), Answer::Conflict);
             next.push(world);
+            if !is_single {
+                let mut world = applied.clone();
+                world.note(|| "    sent twice by a proxy, and the second one is denied".to_owned());
+                world.faults.doubled -= 1;
+                world.answer(i, write.key(), denied());
+                next.push(world);
+            }
             if creates && !is_single {
                 let mut world = applied;
                 world.note(|| "    a copy is on its way".to_owned());
@@ -303,6 +310,11 @@ impl World {
         let is = after.and_then(|object| object.value.clone());
         self.actors[sender].as_client().is_some() && lock.is_none() && !has_mark && was != is
     }
+}
+
+/// By a webhook, or because the server is too busy.
+fn denied() -> Answer {
+    Answer::Failed(StoreError::Denied(Cause::new("denied")))
 }
 
 fn silence() -> Answer {
