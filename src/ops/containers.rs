@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use super::Node;
 use super::log::ReleaseReason;
-use super::release::release_and_log;
+use super::release::{EXTRA_RELEASE_TIMEOUT, release_and_log};
 use crate::cause::chain;
 use crate::deadline::Deadline;
 use crate::ipam::lease::{AllocationKind, Written};
@@ -21,7 +21,7 @@ use crate::store::StoreConfig;
 /// The most attachments that one call releases to make room.
 pub(super) const MAX_RELEASED: usize = 8;
 
-/// The time limit for making room.
+/// How long a call begins with further releases.
 const RELEASE_TIMEOUT: Duration = Duration::from_millis(200);
 
 /// The checks that one call has made of containers of its node.
@@ -105,7 +105,7 @@ fn held_for_a_pod(record: &Record) -> bool {
 /// Releases a few attachments of this node that `sweep --node` would release, because a range is full. Returns how
 /// many. Leaves failures to that sweep.
 pub(super) fn make_room(node: &mut Node<'_>, store: &StoreConfig) -> usize {
-    let deadline = node.deadline.at_most(RELEASE_TIMEOUT);
+    let last_begin = node.deadline.at_most(RELEASE_TIMEOUT);
     let mut ids = match node.records.all() {
         Ok(ids) => ids,
         Err(error) => {
@@ -120,9 +120,10 @@ pub(super) fn make_room(node: &mut Node<'_>, store: &StoreConfig) -> usize {
     }
     let mut released = 0;
     for id in ids {
-        if released == MAX_RELEASED || deadline.has_passed() {
+        if released == MAX_RELEASED || last_begin.has_passed() {
             break;
         }
+        let deadline = node.deadline.at_most(EXTRA_RELEASE_TIMEOUT);
         released += usize::from(release(node, store, &id, deadline));
     }
     released

@@ -19,8 +19,12 @@ pub(super) const STORE_TIMEOUT: Duration = Duration::from_secs(2);
 /// The most deferred releases that one call replays.
 const MAX_REPLAYED: usize = 8;
 
-/// The time limit of the replay.
+/// How long a call begins with further replays.
 const REPLAY_TIMEOUT: Duration = Duration::from_millis(200);
+
+/// The time limit of a release beside the work of a call. In the Kubernetes store, a release that meets what a dead
+/// process has left waits for up to half a second before it may remove that.
+pub(super) const EXTRA_RELEASE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// A release to be done.
 #[derive(Clone, Debug)]
@@ -143,16 +147,17 @@ pub(super) fn replay_deferred(node: &mut Node<'_>) {
 }
 
 fn try_replay(node: &mut Node<'_>) -> Result<(), Error> {
-    let deadline = node.deadline.at_most(REPLAY_TIMEOUT);
+    let last_begin = node.deadline.at_most(REPLAY_TIMEOUT);
     let deferred = node.records.deferred_releases(MAX_REPLAYED)?;
     if deferred.is_empty() || node.session.is_none() {
         return Ok(());
     }
     let Some(_replaying) = node.records.replay_lock()? else { return Ok(()) };
     for id in deferred {
-        if deadline.has_passed() {
+        if last_begin.has_passed() {
             break;
         }
+        let deadline = node.deadline.at_most(EXTRA_RELEASE_TIMEOUT);
         let of_open_store = |node: &Node<'_>, record: &Record| {
             node.session.as_ref().is_some_and(|session| *session.config() == record.store)
         };
