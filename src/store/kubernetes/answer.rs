@@ -2,12 +2,17 @@
 //!
 //! ```text
 //! write: 2xx ─► done    409, 404 of the object ─► conflict    5xx, no answer ─► silence
-//!        no connection, 429 ─► not applied, may succeed later    any other ─► not applied, won't succeed
+//!        no connection, 429 ─► not applied, may succeed later    other refusals ─► not applied, won't succeed
+//!        refusals that are not the API server's ─► silence
 //! read:  200 ─► the object    404 of the object ─► none    429, 5xx, no answer ─► may succeed later
+//!        any refusal ─► won't succeed
 //! ```
 //!
 //! Only the API server's own 404, about this very object, says that an object does not exist. A proxy's does not, nor
-//! does one about the resource or the namespace.
+//! does one about the resource or the namespace. A proxy that refuses a write may have sent it on before.
+
+#[cfg(test)]
+mod tests;
 
 use std::time::Duration;
 
@@ -76,9 +81,9 @@ pub(super) enum Problem {
     /// 404 of the resource.
     #[error("the cluster of {url} has no resource {resource}.{GROUP}; install kube-ipam's CustomResourceDefinitions")]
     NotInstalled { url: String, resource: &'static str },
-    /// 404 of something else, such as a proxy.
-    #[error("{url} answers 404 about {resource}, and not in the API server's words; is there a proxy in between?")]
-    NotTheServer { url: String, resource: &'static str },
+    /// The answer of something else, such as a proxy.
+    #[error("{url} answers status {status} about {resource}, and not in the API server's words; is it a proxy?")]
+    NotTheServer { url: String, resource: &'static str, status: u16 },
     /// 400, 413, 422.
     #[error(
         "the API server {url} rejects {resource} {name} with status {status}: {message}; are kube-ipam's \
@@ -135,7 +140,7 @@ impl Asked<'_> {
             return Reply::Done(body);
         }
         let status: Status = serde_json::from_slice(&body).unwrap_or_default();
-        let message = quoted(if status.message.is_empty() { "no reason given" } else { &status.message });
+        let message = quoted(message(&status, &body).unwrap_or("no reason given"));
         let (url, namespace) = (self.url.to_owned(), self.namespace.to_owned());
         let resource = self.resource.plural;
         let (name, verb) = (self.name.to_owned(), self.verb);
@@ -151,20 +156,20 @@ impl Asked<'_> {
                 let cause = Cause::new(format!("the API server {url} failed with status {code}: {message}"));
                 if self.writes() { Reply::Silence(cause) } else { Reply::Later(cause, retry_after) }
             }
+            _ if !is_the_servers(&status, &body) => {
+                let problem = Problem::NotTheServer { url, resource, status: code };
+                if self.writes() { Reply::Silence(Cause::new(problem)) } else { Reply::Refused(problem) }
+            }
             401 => Reply::Refused(Problem::Unauthorized { url, credentials: self.credentials.clone() }),
             403 if message.contains("is being terminated") => Reply::Refused(Problem::Terminating { namespace }),
-            403 if message.contains("User \"") => {
+            403 if message.contains("User \"") && message.contains(" cannot ") => {
                 Reply::Refused(Problem::Forbidden { url, verb, resource, namespace, message })
             }
-            _ if message.starts_with("admission webhook") || (code == 403 && self.writes()) => {
+            _ if is_of_admission(&message) || (code == 403 && self.writes()) => {
                 Reply::Refused(Problem::Admission { verb, resource, name, namespace, message })
             }
             404 if status.details.kind == "namespaces" => Reply::Refused(Problem::NoNamespace { url, namespace }),
-            // The API server answers a path that it does not serve by plain text.
-            404 if body.starts_with(b"404 page not found") || status.kind == "Status" => {
-                Reply::Refused(Problem::NotInstalled { url, resource })
-            }
-            404 => Reply::Refused(Problem::NotTheServer { url, resource }),
+            404 => Reply::Refused(Problem::NotInstalled { url, resource }),
             400 | 413 | 422 => Reply::Refused(Problem::Rejected { url, resource, name, status: code, message }),
             _ => Reply::Refused(Problem::Other { url, resource, status: code, message }),
         }
@@ -196,6 +201,26 @@ impl Status {
             && self.reason == "NotFound"
             && (group.as_str(), kind.as_str(), name.as_str()) == (GROUP, asked.resource.plural, asked.name)
     }
+}
+
+/// What the server says: the message of its Status, or a plain text. A proxy's page is none.
+fn message<'a>(status: &'a Status, body: &'a [u8]) -> Option<&'a str> {
+    let is_text = |text: &&str| !text.trim().is_empty() && !text.trim_start().starts_with(['<', '{']);
+    match status.message.as_str() {
+        "" => std::str::from_utf8(body).ok().filter(is_text),
+        message => Some(message),
+    }
+}
+
+/// Whether an answer that refuses a request is the API server's own. It answers a path that it does not serve by plain
+/// text, as when the definition of a resource is not installed.
+fn is_the_servers(status: &Status, body: &[u8]) -> bool {
+    status.kind == "Status" || body.starts_with(b"404 page not found")
+}
+
+/// Whether a message comes from an admission check. A webhook or policy chooses its status itself.
+fn is_of_admission(message: &str) -> bool {
+    message.starts_with("admission webhook") || message.contains("ValidatingAdmissionPolicy")
 }
 
 impl From<Problem> for StoreError {

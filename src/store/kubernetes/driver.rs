@@ -35,7 +35,8 @@ pub(super) async fn run(client: &Client, txn: Arc<Txn>, deadline: Deadline) -> R
         step = match driver.carry_out(step).await {
             Some(Event::Answered(key, answer)) => machine.answer(&key, answer, fresh_id()?),
             Some(Event::Paused) => machine.resume(fresh_id()?),
-            Some(Event::Over(())) | None => return machine.given_up(),
+            Some(Event::Over(())) => return machine.given_up(),
+            None => return machine.given_up().map_err(|error| driver.with_last_failure(error)),
         };
     }
 }
@@ -71,12 +72,23 @@ struct Driver<'a> {
     retries: Backoff,
     /// The longest so far.
     round_trip: Duration,
+    /// Why the latest request failed that the machine may repeat.
+    last_failure: Option<Cause>,
 }
 
 impl<'a> Driver<'a> {
     fn new(client: &'a Client, deadline: Deadline) -> Self {
         let retries = Backoff::new(RETRIES.0, RETRIES.1);
-        Self { client, deadline, open: FuturesUnordered::new(), retries, round_trip: Duration::ZERO }
+        let open = FuturesUnordered::new();
+        Self { client, deadline, open, retries, round_trip: Duration::ZERO, last_failure: None }
+    }
+
+    /// An error at the deadline, with the reason why it was not earlier.
+    fn with_last_failure(self, error: StoreError) -> StoreError {
+        match (error, self.last_failure) {
+            (StoreError::Unavailable(what), Some(why)) => StoreError::Unavailable(why.context(what.to_string())),
+            (error, _) => error,
+        }
     }
 
     /// Takes a step. `None` at the deadline.
@@ -106,6 +118,9 @@ impl<'a> Driver<'a> {
         let answered = tokio::time::timeout_at(deadline.instant().into(), self.open.next()).await;
         let (key, answer, time) = answered.ok()??;
         self.round_trip = self.round_trip.max(time);
+        if let Answer::Silence(why) | Answer::Failed(StoreError::Unavailable(why)) = &answer {
+            self.last_failure = Some(why.clone());
+        }
         Some(Event::Answered(key, answer))
     }
 
