@@ -20,7 +20,7 @@ use kube_ipam::store::{Key, Op, Txn};
 use kube_ipam_e2e::api::{self, Api, NAMESPACE};
 use kube_ipam_e2e::binary;
 use kube_ipam_e2e::cni::Reply;
-use kube_ipam_e2e::machines::{Machines, on_each_store};
+use kube_ipam_e2e::machines::{Machines, on_each_store, on_stores_without_api_server};
 use kube_ipam_e2e::node::{Network, Node};
 use kube_ipam_e2e::operator::{inhabited, printed, run};
 use serde_json::{Value, json};
@@ -86,7 +86,7 @@ fn paste(node: &Node, page: &str) {
 
 #[test]
 fn an_address_is_explained_from_the_store_alone() {
-    on_each_store("an_address_is_explained_from_the_store_alone", |node| {
+    on_stores_without_api_server("an_address_is_explained_from_the_store_alone", |node| {
         inhabited(network(node));
         let pages: Vec<String> = ["10.1.0.18", "10.1.0.100", "10.1.0.12", "10.1.0.101", "10.1.0.1", "10.9.0.1"]
             .into_iter()

@@ -2,6 +2,7 @@
 
 use std::fs;
 
+use kube_ipam::store::StoreConfig;
 use kube_ipam_e2e::checkout::root;
 use serde_json::{Value, json};
 
@@ -64,8 +65,13 @@ fn what_is_not_known_of_the_past_has_its_source_and_its_reason() {
         let log = find("log", "begins").unwrap_or_else(|| panic!("{unknown}"));
         assert!(log["before"].is_string() && log["text"].as_str().unwrap().contains("log begins at"), "{log}");
         // Only etcd keeps earlier leases; only an embedded store is this node's alone.
-        let of_etcd = find("other-logs", "not-read").is_some();
-        assert_eq!(find("store", "not-kept").is_some(), !of_etcd, "{unknown}");
+        let (keeps, is_shared) = match node.store() {
+            StoreConfig::Embedded { .. } => (false, false),
+            StoreConfig::Etcd(_) => (true, true),
+            StoreConfig::Kubernetes(_) => (false, true),
+        };
+        assert_eq!(find("store", "not-kept").is_some(), !keeps, "{unknown}");
+        assert_eq!(find("other-logs", "not-read").is_some(), is_shared, "{unknown}");
         fs::remove_file(node.path("kube-ipam.log")).unwrap();
         let unknown = document(node, "10.1.0.11")[0]["before"]["unknown"].clone();
         let missing = unknown.as_array().unwrap().iter().find(|found| found["why"] == "missing").cloned().unwrap();
