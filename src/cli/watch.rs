@@ -49,8 +49,8 @@ enum WatchFormat {
 pub(super) struct WatchArgs {
     #[command(flatten)]
     selection: SelectionArgs,
-    /// Start with the changes after this position, a `position` that -o json has printed; only with etcd, until it
-    /// compacts them
+    /// Start with the changes after this position, a `position` that -o json has printed; only with etcd or the
+    /// Kubernetes API, until they discard them
     #[arg(long, value_name = "POSITION", value_parser = position)]
     since: Option<Position>,
     /// End after this many changes

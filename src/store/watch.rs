@@ -13,6 +13,8 @@
 //!   with the entries. Their difference from what is known shows what changed.
 //! - A store without a history (SQLite) compares states. It passes on the last of several changes of a key between two
 //!   looks, and no change of a key that came and went between them.
+//! - A store that changes one object at a time (Kubernetes) shows each key by itself: its changes in their order, and a
+//!   change once the object shows it. Of a transaction that has committed, it may show some keys before others.
 //! - The caller pulls. A slow one makes the backend wait, or causes a gap, but never fills the memory.
 //! - Dropping a watch ends it, with its connection or thread.
 
@@ -22,6 +24,7 @@ use serde::{Deserialize, Serialize};
 
 use super::etcd::EtcdWatch;
 use super::history::Change;
+use super::kubernetes::KubernetesWatch;
 use super::memory::MemoryWatch;
 use super::sqlite::SqliteWatch;
 use super::{Entry, Key, Revision, StoreError, Value};
@@ -80,7 +83,7 @@ pub struct KeyChange {
     /// What it had before.
     pub before: Before,
     /// The new value or the deletion, and the revision. A store without a history gives a deletion the revision at
-    /// which it found it.
+    /// which it found it, and one that keeps nothing of a deletion gives it a revision that nothing else has.
     pub change: Change,
 }
 
@@ -114,6 +117,7 @@ pub(super) enum Source {
     Memory(MemoryWatch),
     Sqlite(SqliteWatch),
     Etcd(Box<EtcdWatch>),
+    Kubernetes(Box<KubernetesWatch>),
     /// This store has no watches.
     NotOffered,
 }
@@ -133,6 +137,7 @@ impl Watch {
             Source::Memory(watch) => Ok(watch.next().await),
             Source::Sqlite(watch) => watch.next().await,
             Source::Etcd(watch) => watch.next().await,
+            Source::Kubernetes(watch) => watch.next().await,
             Source::NotOffered => Err(StoreError::Denied(Cause::new("this store can't be watched"))),
         }
     }

@@ -1,6 +1,6 @@
 //! The rules of watches. The caller limits the time: a store that loses a change lets a check wait for ever.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::future::Future;
 use std::pin::pin;
 use std::task::{Context, Poll, Waker};
@@ -96,10 +96,28 @@ impl Replay {
     }
 }
 
+/// Which revision a watch gives the deletion of one key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Deletions {
+    /// That of its transaction.
+    HaveRevisions,
+    /// Another one, if the transaction has left nothing.
+    LeaveNothing,
+}
+
 /// Checks every rule that one client can observe. The store must be empty below `conformance/`.
 pub async fn check(store: &impl Store) -> Result<(), Violation> {
+    check_with(store, Deletions::HaveRevisions).await
+}
+
+/// The same for a store that keeps nothing of a deletion, not even its revision.
+pub async fn check_without_deletions(store: &impl Store) -> Result<(), Violation> {
+    check_with(store, Deletions::LeaveNothing).await
+}
+
+async fn check_with(store: &impl Store, deletions: Deletions) -> Result<(), Violation> {
     entries_come_first(store).await?;
-    changes_follow(store).await?;
+    changes_follow(store, deletions).await?;
     a_transaction_is_one_change(store).await?;
     a_watch_continues_at_a_position(store).await?;
     a_slow_reader_misses_nothing(store).await?;
@@ -160,11 +178,12 @@ async fn entries_come_first(store: &impl Store) -> Result<(), Violation> {
     replay.is_current(store, &span).await
 }
 
-async fn changes_follow(store: &impl Store) -> Result<(), Violation> {
+async fn changes_follow(store: &impl Store, deletions: Deletions) -> Result<(), Violation> {
     let span = KeySpan::prefix("conformance/watch/follow/");
     let k = "conformance/watch/follow/k";
     let mut watch = started(store, &span).await?;
     let had = |value: &str| Before::Value(value.as_bytes().to_vec());
+    let mut revisions = HashSet::new();
     for (before, value) in [
         (Before::Absent, Some("1")),
         (had("1"), Some("2")),
@@ -179,9 +198,12 @@ async fn changes_follow(store: &impl Store) -> Result<(), Violation> {
             None => delete(store, k).await?,
         };
         let (changes, _) = next_changes(&mut watch).await?;
+        let is_any = value.is_none() && deletions == Deletions::LeaveNothing;
+        let at = changes.first().map_or(at, |got| if is_any { got.change.at } else { at });
         let expected: Vec<_> =
             changes.iter().take(1).map(|got| as_known(change(k, before.clone(), at, value), got)).collect();
         same("each change is passed on once, with its revision", &expected, &changes)?;
+        same("no two changes have one revision", &true, &revisions.insert(at))?;
     }
     Ok(())
 }

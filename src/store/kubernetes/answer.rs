@@ -42,7 +42,7 @@ pub(super) enum Reply {
     NotFound,
     /// The object is another one, or exists already.
     Conflict,
-    /// The continue token of a list has expired.
+    /// The server no longer has the state from which a list or a watch is to continue.
     Expired,
     /// Not applied, and may succeed after this time.
     Later(Cause, Option<Duration>),
@@ -66,6 +66,13 @@ pub(super) enum Problem {
          \"update\", \"delete\"]; the server says: {message}"
     )]
     Forbidden { url: String, verb: &'static str, resource: &'static str, namespace: String, message: String },
+    /// The same of a watch, which no node needs.
+    #[error(
+        "the API server {url} does not allow a watch of {resource}.{GROUP} in namespace {namespace}; use a kubeconfig \
+         with the rule apiGroups [\"{GROUP}\"], resources [\"{resource}\"], verbs [\"list\", \"watch\"]; the server \
+         says: {message}"
+    )]
+    WatchForbidden { url: String, resource: &'static str, namespace: String, message: String },
     /// A webhook or policy denied it.
     #[error(
         "an admission check of the cluster refuses to {verb} {resource} {name}: {message}; let kube-ipam's objects in \
@@ -130,7 +137,7 @@ struct Details {
 
 impl Asked<'_> {
     fn writes(&self) -> bool {
-        !matches!(self.verb, "get" | "list")
+        !matches!(self.verb, "get" | "list" | "watch")
     }
 
     /// The meaning of an answer.
@@ -162,9 +169,10 @@ impl Asked<'_> {
             }
             401 => Reply::Refused(Problem::Unauthorized { url, credentials: self.credentials.clone() }),
             403 if message.contains("is being terminated") => Reply::Refused(Problem::Terminating { namespace }),
-            403 if message.contains("User \"") && message.contains(" cannot ") => {
-                Reply::Refused(Problem::Forbidden { url, verb, resource, namespace, message })
-            }
+            403 if message.contains("User \"") && message.contains(" cannot ") => Reply::Refused(match verb {
+                "watch" => Problem::WatchForbidden { url, resource, namespace, message },
+                _ => Problem::Forbidden { url, verb, resource, namespace, message },
+            }),
             _ if is_of_admission(&message) || (code == 403 && self.writes()) => {
                 Reply::Refused(Problem::Admission { verb, resource, name, namespace, message })
             }

@@ -3,9 +3,11 @@
 //! Whatever has certainly not been applied is sent again until the deadline, as are reads. A write without an answer is
 //! not: the protocol looks up what became of it.
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use hyper::body::Incoming;
 use serde::Deserialize;
 use serde_json::Value as Json;
 
@@ -36,16 +38,24 @@ pub(super) struct Client {
     namespace: String,
 }
 
+impl fmt::Debug for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Client").field("url", &self.endpoint.url()).finish_non_exhaustive()
+    }
+}
+
 /// A page of a list.
 pub(super) struct Listed<T> {
     pub(super) items: Vec<T>,
     /// Where the next page begins.
     pub(super) continues: Option<String>,
+    /// The resource version of the list's state, which is that of its first page.
+    pub(super) version: String,
 }
 
-/// How a page of a list failed.
+/// How a page of a list or a watch failed.
 pub(super) enum ListError {
-    /// The server no longer has the list's state. It has to be read from the start.
+    /// The server no longer has the state from which it was to continue. The list has to be read from the start.
     Expired,
     Store(StoreError),
 }
@@ -60,6 +70,12 @@ impl ListError {
     }
 }
 
+impl From<StoreError> for ListError {
+    fn from(error: StoreError) -> Self {
+        Self::Store(error)
+    }
+}
+
 #[derive(Deserialize)]
 struct List<T> {
     metadata: ListMetadata,
@@ -68,9 +84,10 @@ struct List<T> {
 }
 
 #[derive(Default, Deserialize)]
-#[serde(default)]
+#[serde(default, rename_all = "camelCase")]
 struct ListMetadata {
     r#continue: String,
+    resource_version: String,
 }
 
 #[derive(Deserialize)]
@@ -152,15 +169,15 @@ impl Client {
 
     /// A page of objects.
     pub(super) async fn page(&self, page: &ListPage<'_>, deadline: Deadline) -> Result<Listed<Arc<Stored>>, ListError> {
-        let Listed { items, continues } = self.list::<Json>(page, deadline).await?;
+        let Listed { items, continues, version } = self.list::<Json>(page, deadline).await?;
         let items = items.into_iter().map(|item| listed(item).map_err(corrupt)).collect::<Result<_, _>>();
-        Ok(Listed { items: items.map_err(ListError::Store)?, continues })
+        Ok(Listed { items: items.map_err(ListError::Store)?, continues, version })
     }
 
     /// The names of a page of objects.
     pub(super) async fn names(&self, page: &ListPage<'_>, deadline: Deadline) -> Result<Listed<String>, ListError> {
-        let Listed { items, continues } = self.list::<MetadataOnly>(page, deadline).await?;
-        Ok(Listed { items: items.into_iter().map(|item| item.metadata.name).collect(), continues })
+        let Listed { items, continues, version } = self.list::<MetadataOnly>(page, deadline).await?;
+        Ok(Listed { items: items.into_iter().map(|item| item.metadata.name).collect(), continues, version })
     }
 
     async fn list<T: for<'de> Deserialize<'de>>(
@@ -173,22 +190,55 @@ impl Client {
         let reply = self.send_until_known(&asked, deadline, MAX_LIST, || request::list(&self.namespace, page)).await;
         let body = match reply {
             Reply::Done(body) => body,
-            Reply::Expired => return Err(ListError::Expired),
-            Reply::Later(cause, _) | Reply::Silence(cause) => {
-                return Err(ListError::Store(StoreError::Unavailable(cause)));
-            }
-            Reply::Refused(problem) => return Err(ListError::Store(problem.into())),
-            Reply::NotFound | Reply::Conflict => {
-                let why = format!("the API server answered a list of {} as if it were an object", resource.plural);
-                return Err(ListError::Store(StoreError::Corrupt(Cause::new(why))));
-            }
+            reply => return Err(failed(resource, reply)),
         };
         let List { metadata, items } =
             serde_json::from_slice(&body).map_err(|e| ListError::Store(StoreError::Corrupt(Cause::new(e))))?;
         Ok(Listed {
             items: items.unwrap_or_default(),
             continues: Some(metadata.r#continue).filter(|token| !token.is_empty()),
+            version: metadata.resource_version,
         })
+    }
+
+    /// Opens a watch of a stretch from behind a resource version, which the server ends after this time. Returns the
+    /// body with its lines.
+    pub(super) async fn watch(
+        &self,
+        stretch: &Stretch,
+        after: &str,
+        lasts: Duration,
+        deadline: Deadline,
+    ) -> Result<Incoming, ListError> {
+        let request = request::watch(&self.namespace, stretch, after, lasts.as_secs());
+        let request = request.map_err(|e| ListError::Store(StoreError::Corrupt(Cause::new(e))))?;
+        let exchange = async {
+            let response = self.endpoint.send(request).await?;
+            let (status, retry_after) = (response.status().as_u16(), retry_after(response.headers()));
+            if status == 200 {
+                return Ok(Ok(response.into_body()));
+            }
+            let body = self.endpoint.read(response.into_body(), MAX_OBJECT).await?;
+            Ok(Err(Response { status, retry_after, body }))
+        };
+        let asked = self.asked(stretch.resource, "", "watch");
+        match self.endpoint.within(deadline, exchange).await {
+            Ok(Ok(body)) => Ok(body),
+            Ok(Err(response)) => Err(failed(stretch.resource, asked.reply(response))),
+            Err(error) => Err(failed(stretch.resource, asked.no_reply(error))),
+        }
+    }
+
+    /// The next part of a watch's body; `None` at its end. Dropping the future loses nothing.
+    pub(super) async fn next_part(&self, stretch: &Stretch, body: &mut Incoming) -> Result<Option<Vec<u8>>, ListError> {
+        let part = self.endpoint.next_part(body).await;
+        part.map_err(|error| failed(stretch.resource, self.asked(stretch.resource, "", "watch").no_reply(error)))
+    }
+
+    /// The failure that the server reports in a watch: the Status object with this code.
+    pub(super) fn watch_failure(&self, stretch: &Stretch, status: u16, object: &Json) -> ListError {
+        let response = Response { status, retry_after: None, body: object.to_string().into_bytes() };
+        failed(stretch.resource, self.asked(stretch.resource, "", "watch").reply(response))
     }
 
     /// Sends a request again and again until it was applied, or won't be, or may have been.
@@ -237,6 +287,19 @@ impl Client {
         let credentials = self.endpoint.credentials().display().to_string();
         Asked { url: self.endpoint.url(), credentials, namespace: &self.namespace, resource, name, verb }
     }
+}
+
+/// How a list or a watch failed, by the answer to it.
+fn failed(resource: &Resource, reply: Reply) -> ListError {
+    ListError::Store(match reply {
+        Reply::Expired => return ListError::Expired,
+        Reply::Later(cause, _) | Reply::Silence(cause) => StoreError::Unavailable(cause),
+        Reply::Refused(problem) => problem.into(),
+        Reply::Done(_) | Reply::NotFound | Reply::Conflict => {
+            let why = format!("the API server answered a list of {} as if it were an object", resource.plural);
+            StoreError::Corrupt(Cause::new(why))
+        }
+    })
 }
 
 fn place(key: &Key) -> Result<Place, StoreError> {

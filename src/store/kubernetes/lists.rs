@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use super::api::{SpanRead, SpanResult, Stored};
 use super::client::{Client, ListError, stretch};
-use super::request::ListPage;
+use super::request::{ListPage, ListState};
 use super::resource::Stretch;
 use crate::deadline::Deadline;
 use crate::store::{Freshness, KeySpan, StoreError};
@@ -89,7 +89,8 @@ impl Cached {
         }
         let Some(all) = all else { return Ok(None) };
         let selected = all.with_stems((stems.len() <= MAX_STEMS).then(|| stems.into_iter().collect()));
-        let page = ListPage { stretch: &selected, limit: PAGE, continues: None, cached: true, metadata_only: false };
+        let state = ListState::Cached;
+        let page = ListPage { stretch: &selected, limit: PAGE, continues: None, state, metadata_only: false };
         match client.page(&page, deadline).await {
             Ok(listed) => Ok(Some(Self(listed.items))),
             Err(error) => Err(error.into_store_error()),
@@ -138,11 +139,11 @@ async fn range(
 
 /// The names of all objects of a resource, as one state.
 async fn names(client: &Client, all: &Stretch, deadline: Deadline) -> Result<Vec<String>, StoreError> {
-    let cached = all.resource.is_large;
+    let state = if all.resource.is_large { ListState::Cached } else { ListState::Current };
     let (mut names, mut continues): (Vec<String>, Option<String>) = (Vec::new(), None);
     loop {
         let continued = continues.as_deref();
-        let page = ListPage { stretch: all, limit: METADATA_PAGE, continues: continued, cached, metadata_only: true };
+        let page = ListPage { stretch: all, limit: METADATA_PAGE, continues: continued, state, metadata_only: true };
         let page = match client.names(&page, deadline).await {
             Ok(page) => page,
             Err(ListError::Expired) => {

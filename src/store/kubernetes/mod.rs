@@ -4,7 +4,8 @@
 //! ```text
 //! store ─► driver ─► machines below     the protocol, without I/O
 //!   │        └────► client ─► request, manifest, resource ─► apiserver::Endpoint ─► answer
-//!   └─► pages ─────────┘
+//!   ├─► pages ─────────┤
+//!   └─► watch ─► known ┘   the changes of a span
 //!
 //!            ┌─ view      what was read, through locks ◄─ spans   ranges and counts
 //! transaction┼─ plan      the path: what to read, to lock and to write; the outcome
@@ -29,6 +30,7 @@ mod clean;
 mod client;
 mod driver;
 mod forward;
+mod known;
 mod lists;
 mod manifest;
 mod name;
@@ -49,5 +51,7 @@ mod tests;
 mod transaction;
 mod value;
 mod view;
+mod watch;
 
 pub use self::store::{KubernetesConfig, KubernetesStore};
+pub(in crate::store) use self::watch::KubernetesWatch;

@@ -47,6 +47,10 @@ impl Uid {
     pub(super) fn new(text: &str) -> Self {
         Self(text.to_owned())
     }
+
+    pub(super) fn as_str(&self) -> &str {
+        &self.0
+    }
 }
 
 /// The version of an object that was read or answered. The API server compares both parts, for equality alone.

@@ -15,6 +15,17 @@ const METADATA_LIST: &str = "application/json;as=PartialObjectMetadataList;g=met
 
 const JSON: &str = "application/json";
 
+/// The state of the objects that a list shows.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum ListState<'a> {
+    /// The committed one.
+    Current,
+    /// That of the server's cache, which may be behind. There are no pages then: the server ignores the limit.
+    Cached,
+    /// That of this resource version.
+    At(&'a str),
+}
+
 /// A page of a list.
 pub(super) struct ListPage<'a> {
     pub(super) stretch: &'a Stretch,
@@ -22,15 +33,14 @@ pub(super) struct ListPage<'a> {
     pub(super) limit: u32,
     /// Where the last page ended.
     pub(super) continues: Option<&'a str>,
-    /// From the server's cache, which may be behind. There are no pages then: the server ignores the limit.
-    pub(super) cached: bool,
+    pub(super) state: ListState<'a>,
     pub(super) metadata_only: bool,
 }
 
 impl<'a> ListPage<'a> {
     /// A page of whole objects, from the committed state.
     pub(super) fn fresh(stretch: &'a Stretch, limit: u32, continues: Option<&'a str>) -> Self {
-        Self { stretch, limit, continues, cached: false, metadata_only: false }
+        Self { stretch, limit, continues, state: ListState::Current, metadata_only: false }
     }
 }
 
@@ -72,22 +82,40 @@ pub(super) fn write(
 pub(super) fn list(namespace: &str, page: &ListPage<'_>) -> http::Result<Request<Vec<u8>>> {
     let mut path = path(namespace, page.stretch.resource);
     // Writing to a string can't fail.
-    let _ = match page.cached {
-        true => write!(path, "?resourceVersion=0"),
-        false => write!(path, "?limit={}", page.limit),
+    let _ = match (page.state, page.continues) {
+        (ListState::Cached, _) => write!(path, "?resourceVersion=0"),
+        (ListState::At(version), None) => {
+            write!(path, "?limit={}&resourceVersion={version}&resourceVersionMatch=Exact", page.limit)
+        }
+        // A token names the state by itself.
+        (ListState::Current | ListState::At(_), _) => write!(path, "?limit={}", page.limit),
     };
-    if page.stretch.only_open {
-        path.extend(["&labelSelector=", OPEN]);
-    }
-    match page.stretch.stems.as_deref() {
-        // Label values need no escapes, and a comma and parentheses are allowed in a query (RFC 3986, section 3.4).
-        Some([stem]) => path.extend(["&labelSelector=", STEM, "%3D", stem]),
-        Some(stems) => path.extend(["&labelSelector=", STEM, "%20in%20(", &stems.join(","), ")"]),
-        None => {}
-    }
+    select(&mut path, page.stretch);
     if let Some(continues) = page.continues {
         // A token is base64 for URLs, without padding.
         path.extend(["&continue=", continues]);
     }
     request(Method::GET, path, if page.metadata_only { METADATA_LIST } else { JSON }, None)
+}
+
+/// Watches a stretch from behind a resource version. The server ends the watch after some seconds.
+pub(super) fn watch(namespace: &str, stretch: &Stretch, after: &str, seconds: u64) -> http::Result<Request<Vec<u8>>> {
+    let mut path = path(namespace, stretch.resource);
+    // Writing to a string can't fail.
+    let _ = write!(path, "?watch=true&allowWatchBookmarks=true&resourceVersion={after}&timeoutSeconds={seconds}");
+    select(&mut path, stretch);
+    request(Method::GET, path, JSON, None)
+}
+
+/// Adds the selector of a stretch's objects.
+fn select(path: &mut String, stretch: &Stretch) {
+    if stretch.only_open {
+        path.extend(["&labelSelector=", OPEN]);
+    }
+    match stretch.stems.as_deref() {
+        // Label values need no escapes, and a comma and parentheses are allowed in a query (RFC 3986, section 3.4).
+        Some([stem]) => path.extend(["&labelSelector=", STEM, "%3D", stem]),
+        Some(stems) => path.extend(["&labelSelector=", STEM, "%20in%20(", &stems.join(","), ")"]),
+        None => {}
+    }
 }

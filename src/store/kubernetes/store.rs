@@ -11,10 +11,12 @@ use super::driver;
 use super::pages;
 use super::remains;
 use super::resource::{GROUP, Place, RESOURCES};
+use super::watch::KubernetesWatch;
 use crate::apiserver::{Access, Endpoint};
 use crate::cause::Cause;
 use crate::deadline::Deadline;
-use crate::store::{Cursor, Key, KeySpan, Outcome, Page, Store, StoreError, Txn};
+use crate::store::watch::Source;
+use crate::store::{Cursor, Key, KeySpan, Outcome, Page, Position, Store, StoreError, Txn, Watch};
 
 /// How to reach the resources (`kubernetesConfig`).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -45,19 +47,20 @@ impl KubernetesStore {
     }
 
     async fn client(&self) -> Result<&Client, StoreError> {
-        self.client.get_or_try_init(async || self.connect()).await
-    }
-
-    fn connect(&self) -> Result<Client, StoreError> {
-        let access = self.config.chosen();
-        let access = access.ok_or_else(|| StoreError::Denied(Cause::new("no kubeconfig is configured")))?;
-        let endpoint = access.read().and_then(|config| Endpoint::open(access, config));
-        let endpoint = endpoint.map_err(|error| StoreError::Denied(Cause::new(error)))?;
-        Ok(Client::new(endpoint, self.config.namespace.clone()))
+        self.client.get_or_try_init(async || self.config.connect()).await
     }
 }
 
 impl KubernetesConfig {
+    /// Reads the credentials. The client connects with its first request.
+    pub(super) fn connect(&self) -> Result<Client, StoreError> {
+        let access = self.chosen();
+        let access = access.ok_or_else(|| StoreError::Denied(Cause::new("no kubeconfig is configured")))?;
+        let endpoint = access.read().and_then(|config| Endpoint::open(access, config));
+        let endpoint = endpoint.map_err(|error| StoreError::Denied(Cause::new(error)))?;
+        Ok(Client::new(endpoint, self.namespace.clone()))
+    }
+
     /// The credentials that are used: the first ones that exist, or else the first ones.
     pub fn chosen(&self) -> Option<&Access> {
         let existing = self.access.iter().find(|access| access.path().exists());
@@ -95,5 +98,10 @@ impl Store for KubernetesStore {
 
     async fn page(&self, span: &KeySpan, from: &Cursor, limit: u32, deadline: Deadline) -> Result<Page, StoreError> {
         pages::read(self.client().await?, span, from, limit, deadline).await
+    }
+
+    fn changes(&self, span: &KeySpan, after: Option<Position>) -> Watch {
+        let watch = KubernetesWatch::new(self.config.clone(), span.clone(), after);
+        Watch::new(Source::Kubernetes(Box::new(watch)))
     }
 }
