@@ -113,12 +113,8 @@ fn add(network: &Network<'_>, container: &str, pod: &str, ip: &str) {
     network.call("ADD", container).args(&args).run().ok();
 }
 
-fn on_both(test: &str, check: impl Fn(&Node)) {
+fn on_each(test: &str, check: impl Fn(&Node)) {
     on_each_store(test, |node| {
-        // That of the Kubernetes API follows no changes yet.
-        if matches!(node.store(), StoreConfig::Kubernetes(_)) {
-            return;
-        }
         // An embedded store begins with the first call.
         network(node).add("c0").ok();
         check(node);
@@ -135,7 +131,7 @@ fn told(line: &str) -> &str {
 
 #[test]
 fn several_watches_show_what_happens_to_an_address() {
-    on_both("several_watches_show_what_happens_to_an_address", |node| {
+    on_each("several_watches_show_what_happens_to_an_address", |node| {
         let network = network(node);
         let all = Running::start(node, &[]);
         let one = Running::start(node, &["--ip", "10.1.0.18"]);
@@ -193,7 +189,7 @@ fn fits_the_schema(lines: &[Value]) {
 
 #[test]
 fn a_reservation_by_hand_is_shown_with_its_reason() {
-    on_both("a_reservation_by_hand_is_shown_with_its_reason", |node| {
+    on_each("a_reservation_by_hand_is_shown_with_its_reason", |node| {
         let (watch, json) = (Running::start(node, &[]), Running::start(node, &["-o", "json"]));
         printed(node, &["reserve", "10.1.0.50", "--reason", "printer in room 12", "--yes"]);
         assert_eq!(told(&watch.line()), "10.1.0.50       reserved by hand: printer in room 12");
