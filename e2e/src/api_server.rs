@@ -6,6 +6,7 @@
 //!   ├─ Client    requests as one user, each on a connection of its own            (client)
 //!   ├─ apply     server-side apply, until a definition's objects can be created   (apply)
 //!   ├─ store     the resources of the Kubernetes store (store)
+//!   ├─ FaultyNetwork  between a user and the server (faults)
 //!   └─ requests  what a user has requested, from the server's audit log           (audit)
 //! ```
 //!
@@ -17,6 +18,7 @@
 mod apply;
 mod audit;
 mod client;
+mod faults;
 pub(crate) mod setup;
 pub mod store;
 mod tenant;
@@ -29,6 +31,7 @@ use std::time::Duration;
 
 pub use self::audit::{Request, counts};
 pub use self::client::{Client, Patch};
+pub use self::faults::{Fault, FaultyNetwork};
 use self::setup::flags;
 pub use self::tenant::{Tenant, User};
 use crate::Result;

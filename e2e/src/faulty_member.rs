@@ -1,15 +1,12 @@
 //! A faulty member of etcd, with or without TLS, like a wrong entry in a list of members or a broken proxy in front of
 //! one.
 
-use std::fs::File;
-use std::io::{self, BufReader, Read, Write};
+use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
 
 use crate::Result;
@@ -52,7 +49,7 @@ impl FaultyMember {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
         let shared = Arc::new(Shared {
             behaviour,
-            tls: certificates.map(tls).transpose()?,
+            tls: certificates.map(|files| files.server_tls(&[b"h2"])).transpose()?,
             connected: AtomicUsize::new(0),
             closing: AtomicBool::new(false),
             connections: Mutex::default(),
@@ -139,17 +136,4 @@ fn refuse_all(mut client: impl Read + Write) -> io::Result<()> {
             client.write_all(&http2::unavailable(frame.stream()))?;
         }
     }
-}
-
-/// TLS with the certificate of etcd's own members, and HTTP/2 through ALPN.
-fn tls(files: &Certificates) -> Result<Arc<ServerConfig>> {
-    let chain: Vec<_> = CertificateDer::pem_reader_iter(BufReader::new(File::open(&files.server_cert)?))
-        .collect::<std::result::Result<_, _>>()?;
-    let key = PrivateKeyDer::from_pem_file(&files.server_key)?;
-    let mut config = ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
-        .with_safe_default_protocol_versions()?
-        .with_no_client_auth()
-        .with_single_cert(chain, key)?;
-    config.alpn_protocols = vec![b"h2".to_vec()];
-    Ok(Arc::new(config))
 }

@@ -7,6 +7,7 @@
 //!  tests/kill_points.rs ────► machines ──► node, etcd      (a machine for each run; trace: strace; history: the holds)
 //!  tests/takeover.rs ───────► api, machines                (an API server that plays scenarios)
 //!  tests/api_server.rs ─────► api_server ──► etcd          (a real API server without nodes; guarded: its end)
+//!  tests/store_kubernetes_faults.rs ─► api_server        (a network that fails at random: FaultyNetwork)
 //!  tests/clock.rs ──────────► machines                     (a clock for each call: faketime)
 //!  tests/controller.rs ─────► api, machines, etcd          (processes that keep running)
 //!  tests/scale.rs ──────────► crowd ──► api, etcd           (50,000 pods with an address each)

@@ -105,6 +105,17 @@ impl Node {
         node
     }
 
+    /// The same machine. Its kube-ipam reaches the API server with another kubeconfig.
+    ///
+    /// # Panics
+    /// If its files can't be written.
+    #[must_use]
+    pub fn with_kubeconfig(mut self, kubeconfig: &Path) -> Self {
+        self.store["kubeConfig"] = json!(kubeconfig);
+        self.set_defaults(&json!({}));
+        self
+    }
+
     /// The same machine and files with another plugin.
     #[must_use]
     pub fn with(&self, plugin: Plugin) -> Self {

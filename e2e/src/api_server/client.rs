@@ -132,11 +132,6 @@ impl Client {
         (accept, content_type): (&str, &str),
         body: &str,
     ) -> io::Result<(u16, String)> {
-        let socket = TcpStream::connect((Ipv4Addr::LOCALHOST, self.port))?;
-        socket.set_read_timeout(Some(REQUEST_TIMEOUT))?;
-        let name = ServerName::IpAddress(Ipv4Addr::LOCALHOST.into());
-        let connection = ClientConnection::new(Arc::clone(&self.tls), name).map_err(io::Error::other)?;
-        let mut stream = StreamOwned::new(connection, socket);
         // HTTP/1.0 has no chunks: the body ends with the connection.
         let head = format!(
             "{method} {path} HTTP/1.0\r\nauthorization: Bearer {}\r\naccept: {accept}\r\n\
@@ -144,12 +139,24 @@ impl Client {
             self.token,
             body.len()
         );
-        stream.write_all((head + body).as_bytes())?;
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer)?;
+        let answer = self.exchange((head + body).as_bytes())?;
+        let answer = String::from_utf8(answer).map_err(io::Error::other)?;
         let (head, body) = answer.split_once("\r\n\r\n").ok_or(io::ErrorKind::UnexpectedEof)?;
         let status = head.split(' ').nth(1).and_then(|status| status.parse().ok());
         Ok((status.ok_or(io::ErrorKind::InvalidData)?, body.to_owned()))
+    }
+
+    /// Sends the bytes of a request of HTTP/1.0. Returns those of the response.
+    pub(super) fn exchange(&self, request: &[u8]) -> io::Result<Vec<u8>> {
+        let socket = TcpStream::connect((Ipv4Addr::LOCALHOST, self.port))?;
+        socket.set_read_timeout(Some(REQUEST_TIMEOUT))?;
+        let name = ServerName::IpAddress(Ipv4Addr::LOCALHOST.into());
+        let connection = ClientConnection::new(Arc::clone(&self.tls), name).map_err(io::Error::other)?;
+        let mut stream = StreamOwned::new(connection, socket);
+        stream.write_all(request)?;
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer)?;
+        Ok(answer)
     }
 }
 

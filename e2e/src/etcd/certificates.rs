@@ -1,7 +1,9 @@
 //! The CA, server and client certificates of one cluster.
 
-use std::fs;
+use std::fs::{self, File};
+use std::io::BufReader;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
@@ -9,6 +11,9 @@ use rcgen::{
     BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose,
     date_time_ymd,
 };
+use rustls::ServerConfig;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
 use crate::Result;
 
@@ -55,6 +60,19 @@ impl Certificates {
         let (server_cert, server_key) = leaf(&issuer, folder, "server", not_after)?;
         let (client_cert, client_key) = leaf(&issuer, folder, "client", not_after)?;
         Ok(Self { ca, server_cert, server_key, client_cert, client_key })
+    }
+
+    /// TLS with the members' certificate, for servers of the tests' own. Clients choose one of these protocols (ALPN).
+    pub(crate) fn server_tls(&self, protocols: &[&[u8]]) -> Result<Arc<ServerConfig>> {
+        let chain: Vec<_> = CertificateDer::pem_reader_iter(BufReader::new(File::open(&self.server_cert)?))
+            .collect::<std::result::Result<_, _>>()?;
+        let key = PrivateKeyDer::from_pem_file(&self.server_key)?;
+        let mut config = ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+            .with_safe_default_protocol_versions()?
+            .with_no_client_auth()
+            .with_single_cert(chain, key)?;
+        config.alpn_protocols = protocols.iter().map(|name| name.to_vec()).collect();
+        Ok(Arc::new(config))
     }
 }
 
