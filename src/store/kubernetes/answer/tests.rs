@@ -1,4 +1,5 @@
-//! Each answer with its meaning and its text. The bodies are those of kube-apiserver 1.34 and of common proxies.
+//! Each answer with its meaning and its text. The bodies are those of kube-apiserver 1.34, as
+//! e2e/tests/store_kubernetes_answers.rs provokes them, and of common proxies.
 
 use std::time::Duration;
 
