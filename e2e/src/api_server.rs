@@ -7,7 +7,8 @@
 //!   ├─ apply     server-side apply, until a definition's objects can be created   (apply)
 //!   ├─ store     the resources of the Kubernetes store (store)
 //!   ├─ FaultyNetwork  between a user and the server (faults)
-//!   └─ requests  what a user has requested, from the server's audit log           (audit)
+//!   ├─ requests  what a user has requested, from the server's audit log           (audit)
+//!   └─ samples   what the server says of itself in its metrics                    (metrics)
 //! ```
 //!
 //! There are no controllers, no scheduler and no kubelet: a pod stays as it was created, and what is deleted is gone at
@@ -19,6 +20,7 @@ mod apply;
 mod audit;
 mod client;
 mod faults;
+mod metrics;
 pub(crate) mod setup;
 pub mod store;
 mod tenant;
@@ -32,6 +34,7 @@ use std::time::Duration;
 pub use self::audit::{Request, counts};
 pub use self::client::{Client, Patch};
 pub use self::faults::{Fault, FaultyNetwork};
+pub use self::metrics::Sample;
 use self::setup::flags;
 pub use self::tenant::{Tenant, User};
 use crate::Result;
@@ -95,6 +98,22 @@ impl ApiServer {
 
     fn try_start() -> Result<Self> {
         let etcd = Cluster::plain(1)?;
+        let audit = audit::flags(etcd.folder());
+        Self::start_on(etcd, &audit)
+    }
+
+    /// Starts a server for measurements. It writes no audit log, its etcd keeps its data in this folder, and it compacts
+    /// nothing: otherwise, what a measurement finds would depend on when it happened.
+    ///
+    /// # Errors
+    /// If it does not start.
+    pub fn measured(data: &Path) -> Result<Self> {
+        let etcd = Cluster::plain_with(1, &["--data-dir", &data.display().to_string()])?;
+        Self::start_on(etcd, &flags(&[("etcd-compaction-interval", "0")]))
+    }
+
+    /// Starts a server on this etcd with these flags besides the usual ones.
+    fn start_on(etcd: Cluster, more: &[String]) -> Result<Self> {
         let folder = etcd.folder().to_path_buf();
         let certificates = Certificates::write(&folder)?;
         let token = "token-of-admin";
@@ -114,6 +133,7 @@ impl ApiServer {
         let mut attempts = 1..=3;
         loop {
             this.args = server_flags(&folder, &certificates, &this.etcd.urls().join(","), this.port);
+            this.args.extend_from_slice(more);
             match this.start_again() {
                 Ok(()) => return Ok(this),
                 Err(error) if attempts.next().is_none() => return Err(error),
@@ -213,6 +233,11 @@ impl ApiServer {
         self.etcd.folder()
     }
 
+    /// Its etcd.
+    pub fn etcd(&self) -> &Cluster {
+        &self.etcd
+    }
+
     /// The server's process id; `None` while it is stopped.
     pub fn pid(&self) -> Option<i32> {
         self.server.as_ref().map(|server| server.pid().as_raw_nonzero().get())
@@ -256,7 +281,6 @@ fn server_flags(folder: &Path, certificates: &Certificates, etcd: &str, port: u1
         ("tls-cert-file", &certificates.server_cert.display().to_string()),
         ("tls-private-key-file", &certificates.server_key.display().to_string()),
     ]);
-    all.extend(audit::flags(folder));
     all.extend(setup::common_flags(folder));
     all
 }

@@ -3,6 +3,8 @@
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -11,7 +13,7 @@ use kube_ipam::ipam::keys::{self, CooldownClass};
 use kube_ipam::ipam::lease::{self, AllocationKind, Began, Holder, Lease, OnRelease, PodRef, Rest, RestEntry, Unknown};
 use kube_ipam::ipam::name::{AttachmentId, IfName, Name};
 use kube_ipam::ops::Session;
-use kube_ipam::store::{Op, StoreConfig, Txn};
+use kube_ipam::store::{Guard, Op, StoreConfig, Txn};
 
 use crate::Result;
 
@@ -35,9 +37,12 @@ pub fn addresses(count: u32) -> impl Iterator<Item = Ipv4Addr> {
 /// Writes leases into a store, each for a container on another node. Omits the attachments, which no ADD or DEL of
 /// another attachment reads.
 pub fn store(config: &StoreConfig, held: impl IntoIterator<Item = Ipv4Addr>) -> Result<()> {
+    let held: Vec<Ipv4Addr> = held.into_iter().collect();
+    if let StoreConfig::Kubernetes(_) = config {
+        return one_by_one(config, &held);
+    }
     let session = Session::open(config.clone(), None)?;
     let vrf = Name::new("default")?;
-    let held: Vec<Ipv4Addr> = held.into_iter().collect();
     // An empty transaction creates the tables even if there are no leases.
     for some in std::iter::once(&held[..0]).chain(held.chunks(AT_ONCE)) {
         let puts = some.iter().map(|ip| {
@@ -48,6 +53,31 @@ pub fn store(config: &StoreConfig, held: impl IntoIterator<Item = Ipv4Addr>) -> 
         session.commit(&txn, Deadline::after(Duration::from_secs(30)))?;
     }
     Ok(())
+}
+
+/// The same in a store of objects, without the leases that it has already. A transaction that creates one object is one
+/// request, and several connections send them side by side.
+fn one_by_one(config: &StoreConfig, held: &[Ipv4Addr]) -> Result<()> {
+    const CONNECTIONS: usize = 8;
+    let vrf = Name::new("default")?;
+    let next = AtomicUsize::new(0);
+    let create = || -> Result<()> {
+        let session = Session::open(config.clone(), None)?;
+        while let Some(ip) = held.get(next.fetch_add(1, Ordering::Relaxed)) {
+            let ip = IpAddr::V4(*ip);
+            let key = keys::lease(&vrf, ip);
+            let put = Op::Put(key.clone(), lease::write(&lease_of(ip)?));
+            let txn = Txn::new(vec![Guard::Absent(key)], vec![put], Vec::new())?;
+            session.commit(&txn, Deadline::after(Duration::from_secs(30)))?;
+        }
+        Ok(())
+    };
+    thread::scope(|scope| {
+        let creators: Vec<_> = (0..CONNECTIONS).map(|_| scope.spawn(create)).collect();
+        creators
+            .into_iter()
+            .try_for_each(|creator| creator.join().map_err(|_| "a thread that fills a store panicked")?)
+    })
 }
 
 fn lease_of(ip: IpAddr) -> Result<Lease> {
