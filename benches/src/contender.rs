@@ -2,12 +2,14 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use kube_ipam::apiserver::Access;
 use kube_ipam::store::{EtcdConfig, KubernetesConfig, StoreConfig};
 use kube_ipam_e2e::{Result, fill};
 use serde_json::{Value, json};
 
+use crate::pods::Pods;
 use crate::process::Call;
 
 pub(crate) struct Programs {
@@ -17,6 +19,8 @@ pub(crate) struct Programs {
     /// The floor of a whole call on the embedded store.
     pub floor_call: PathBuf,
     pub floor_etcd: PathBuf,
+    /// `None` if it is left out.
+    pub whereabouts: Option<PathBuf>,
 }
 
 impl Programs {
@@ -35,6 +39,7 @@ impl Programs {
             floor_sqlite: install(&self.floor_sqlite)?,
             floor_call: install(&self.floor_call)?,
             floor_etcd: install(&self.floor_etcd)?,
+            whereabouts: self.whereabouts.as_deref().map(install).transpose()?,
         })
     }
 }
@@ -63,6 +68,8 @@ impl Verb {
 pub(crate) enum Held {
     /// Nothing.
     Nothing,
+    /// 5,000 addresses: as many as one object takes with some room. etcd limits an object to 1.5 MiB.
+    OneObject,
     /// 60,000 addresses.
     Most,
     /// All but one.
@@ -70,11 +77,13 @@ pub(crate) enum Held {
 }
 
 impl Held {
+    /// The levels of stores without such a limit.
     pub(crate) const ALL: [Self; 3] = [Self::Nothing, Self::Most, Self::AllButOne];
 
     pub(crate) fn count(self) -> u32 {
         match self {
             Self::Nothing => 0,
+            Self::OneObject => 5_000,
             Self::Most => 60_000,
             Self::AllButOne => fill::SIZE - 1,
         }
@@ -84,6 +93,7 @@ impl Held {
     pub(crate) fn label(self) -> &'static str {
         match self {
             Self::Nothing => "empty",
+            Self::OneObject => "5,000 held",
             Self::Most => "60,000 held",
             Self::AllButOne => "one left",
         }
@@ -106,6 +116,8 @@ pub(crate) enum Who {
     FloorEtcd,
     /// kube-ipam with custom resources.
     Kubernetes,
+    /// whereabouts, which keeps a range in one custom resource.
+    Whereabouts,
 }
 
 impl Who {
@@ -119,6 +131,7 @@ impl Who {
             Self::Etcd => "kube-ipam, etcd",
             Self::FloorEtcd => "floor: etcd, one put",
             Self::Kubernetes => "kube-ipam, Kubernetes API",
+            Self::Whereabouts => "whereabouts",
         }
     }
 }
@@ -139,8 +152,27 @@ impl Contender {
         (self.make)(verb, container)
     }
 
-    /// kube-ipam on this store, with the node's files in `folder`.
-    pub(crate) fn kube_ipam(programs: &Programs, folder: &Path, held: Held, store: &StoreConfig) -> Result<Self> {
+    /// Calls it for pods: each container with a pod is that pod's.
+    pub(crate) fn for_pods(self, pods: &Arc<Pods>) -> Self {
+        let (make, pods) = (self.make, Arc::clone(pods));
+        let make = move |verb: Verb, container: &str| {
+            let call = make(verb, container);
+            match pods.cni_args(container) {
+                Some(args) => call.env("CNI_ARGS", args),
+                None => call,
+            }
+        };
+        Self { make: Box::new(make), ..self }
+    }
+
+    /// kube-ipam on this store, with the node's files in `folder`. With a kubeconfig, it reads the annotations of pods.
+    pub(crate) fn kube_ipam(
+        programs: &Programs,
+        folder: &Path,
+        held: Held,
+        store: &StoreConfig,
+        kubeconfig: Option<&Path>,
+    ) -> Result<Self> {
         fs::create_dir_all(folder)?;
         let who = match store {
             StoreConfig::Embedded { .. } => Who::Embedded,
@@ -148,6 +180,9 @@ impl Contender {
             StoreConfig::Kubernetes(_) => Who::Kubernetes,
         };
         let mut defaults = defaults(folder, store);
+        if let Some(kubeconfig) = kubeconfig {
+            set(&mut defaults, &json!({ "kubeConfig": kubeconfig }));
+        }
         if held == Held::AllButOne {
             // Otherwise, the only free address would be in cooldown after the first DEL, and every later ADD would
             // search for the one that was released first.
@@ -170,6 +205,22 @@ impl Contender {
         let program = programs.host_local.clone();
         let make = move |verb: Verb, container: &str| cni(&program, verb, container).stdin(config.clone());
         Ok(Self { who: Who::HostLocal, held, make: Box::new(make) })
+    }
+
+    /// whereabouts with its pools in the API server of a kubeconfig, and its other files in `folder`.
+    pub(crate) fn whereabouts(program: &Path, folder: &Path, held: Held, kubeconfig: &Path) -> Result<Self> {
+        fs::create_dir_all(folder)?;
+        let defaults = folder.join("whereabouts.conf");
+        let log = folder.join("whereabouts.log");
+        let content = json!({ "kubernetes": { "kubeconfig": kubeconfig }, "log_file": log });
+        fs::write(&defaults, content.to_string())?;
+        let config = network(&json!({ "type": "whereabouts", "range": fill::SUBNET, "configuration_path": defaults }));
+        let program = program.to_owned();
+        let make = move |verb: Verb, container: &str| {
+            // The calls' namespace is this program's own, which it otherwise refuses.
+            cni(&program, verb, container).env("CNI_NETNS_OVERRIDE", "1").stdin(config.clone())
+        };
+        Ok(Self { who: Who::Whereabouts, held, make: Box::new(make) })
     }
 
     /// The floor on kube-ipam's database.
@@ -237,6 +288,10 @@ const NETWORK: &str = "blue";
 fn config(plugin: &str, more: &Value) -> String {
     let mut ipam = json!({ "type": plugin, "subnet": fill::SUBNET });
     set(&mut ipam, more);
+    network(&ipam)
+}
+
+fn network(ipam: &Value) -> String {
     json!({ "cniVersion": "1.0.0", "name": NETWORK, "type": "macvlan", "ipam": ipam }).to_string()
 }
 
@@ -253,4 +308,5 @@ fn cni(program: &Path, verb: Verb, container: &str) -> Call {
         .env("CNI_IFNAME", "eth0")
         .env("CNI_NETNS", format!("/proc/{}/ns/net", std::process::id()))
         .env("CNI_PATH", program.parent().unwrap_or(Path::new("/")))
+        .assigns(verb == Verb::Add)
 }

@@ -68,7 +68,7 @@ impl Medium {
             let folder = self.path(&format!("embedded-{}", held.count()));
             let data_dir = folder.join("store");
             filled.copy(held, &data_dir)?;
-            contenders.push(Contender::kube_ipam(programs, &folder, held, &StoreConfig::Embedded { data_dir })?);
+            contenders.push(Contender::kube_ipam(programs, &folder, held, &StoreConfig::Embedded { data_dir }, None)?);
             let folder = self.path(&format!("floor-{}", held.count()));
             filled.copy(held, &folder)?;
             contenders.push(Contender::floor_sqlite(programs, &folder.join(DATABASE), held));
@@ -97,7 +97,7 @@ impl Medium {
             let store = StoreConfig::Etcd(EtcdConfig { prefix, ..etcd.config() });
             fill::store(&store, fill::addresses(held.count()))?;
             let folder = self.path(&format!("etcd-{}", held.count()));
-            contenders.push(Contender::kube_ipam(programs, &folder, held, &store)?);
+            contenders.push(Contender::kube_ipam(programs, &folder, held, &store, None)?);
             contenders.push(Contender::floor_etcd(programs, &etcd.urls()[0], held));
         }
         Ok(contenders)
@@ -121,7 +121,7 @@ impl<'a> Databases<'a> {
     }
 
     /// A copy in another folder.
-    fn copy(&self, held: Held, to: &Path) -> Result<()> {
+    pub(crate) fn copy(&self, held: Held, to: &Path) -> Result<()> {
         fs::create_dir_all(to)?;
         fs::copy(self.folder(held).join(DATABASE), to.join(DATABASE))?;
         // Otherwise, the first contender would wait until all copies are synced.

@@ -8,6 +8,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use kube_ipam_e2e::Result;
+use serde_json::Value;
 
 /// A process that can be run repeatedly.
 #[derive(Clone)]
@@ -16,11 +17,19 @@ pub(crate) struct Call {
     args: Vec<OsString>,
     environment: Vec<(&'static str, OsString)>,
     stdin: Vec<u8>,
+    /// Whether the reply must have an address.
+    assigns: bool,
 }
 
 impl Call {
     pub(crate) fn new(program: &Path) -> Self {
-        Self { program: program.to_owned(), args: Vec::new(), environment: Vec::new(), stdin: Vec::new() }
+        Self {
+            program: program.to_owned(),
+            args: Vec::new(),
+            environment: Vec::new(),
+            stdin: Vec::new(),
+            assigns: false,
+        }
     }
 
     #[must_use]
@@ -42,7 +51,13 @@ impl Call {
         self
     }
 
-    /// Runs it, and returns the time from its start to its end.
+    /// Lets it fail if its reply is a CNI result without an address.
+    #[must_use]
+    pub(crate) fn assigns(self, assigns: bool) -> Self {
+        Self { assigns, ..self }
+    }
+
+    /// Runs it, and returns the time from its start to its end. It fails if the process does.
     pub(crate) fn time(&self) -> Result<Duration> {
         let mut command = Command::new(&self.program);
         command.args(&self.args).env_clear().envs(self.environment.iter().cloned());
@@ -57,7 +72,13 @@ impl Call {
         }
         let status = child.wait()?;
         let took = began.elapsed();
-        if status.success() { Ok(took) } else { Err(format!("{}: {status}: {reply}", self.program.display()).into()) }
+        if !status.success() {
+            return Err(format!("{}: {status}: {reply}", self.program.display()).into());
+        }
+        if self.assigns && !has_address(&reply) {
+            return Err(format!("{}: no address in the result: {reply}", self.program.display()).into());
+        }
+        Ok(took)
     }
 
     /// Its peak memory in KiB; `None` if GNU time is not installed.
@@ -78,4 +99,9 @@ impl Call {
         let said = String::from_utf8(output.stderr)?;
         Ok(said.lines().last().and_then(|line| line.trim().parse().ok()))
     }
+}
+
+/// Whether a reply is a CNI result with an address.
+fn has_address(reply: &str) -> bool {
+    serde_json::from_str::<Value>(reply).is_ok_and(|result| result["ips"][0]["address"].is_string())
 }

@@ -66,8 +66,7 @@ pub(crate) fn in_turn(contenders: &[Contender], rounds: usize) -> Result<BTreeMa
     let mut times = BTreeMap::<Cell, Times>::new();
     for round in 0..rounds + WARM_UP {
         draws.shuffle(&mut order);
-        // A container id as long as those of runtimes.
-        let container = format!("{round:064x}");
+        let container = round_container(round);
         for contender in &order {
             let (held, who) = (contender.held, contender.who);
             let spent = spent.entry((held, who)).or_default();
@@ -86,28 +85,58 @@ pub(crate) fn in_turn(contenders: &[Contender], rounds: usize) -> Result<BTreeMa
     Ok(times)
 }
 
-/// Times [`BURST`] calls, [`AT_ONCE`] at a time, and then restores the previous state.
-pub(crate) fn burst(contender: &Contender) -> Result<Duration> {
-    let began = Instant::now();
-    all_of_burst(contender, Verb::Add)?;
-    let took = began.elapsed();
-    all_of_burst(contender, Verb::Del)?;
-    Ok(took)
+/// The container of a round, with an ID as long as those of runtimes.
+fn round_container(round: usize) -> String {
+    format!("{round:064x}")
 }
 
-fn all_of_burst(contender: &Contender, verb: Verb) -> Result<()> {
-    let next = AtomicUsize::new(0);
+/// The containers of [`in_turn`] with this many rounds.
+pub(crate) fn round_containers(rounds: usize) -> impl Iterator<Item = String> {
+    (0..rounds + WARM_UP).map(round_container)
+}
+
+/// The containers of a burst, which no other one has: kube-ipam draws the same address for the same container, and that
+/// one is in cooldown after the first burst.
+pub(crate) fn burst_containers(burst: usize) -> impl Iterator<Item = String> {
+    (0..BURST).map(move |i| format!("b{burst:031x}{i:032x}"))
+}
+
+/// Times [`BURST`] calls, [`AT_ONCE`] at a time, and then releases the addresses.
+pub(crate) fn burst(contender: &Contender, number: usize) -> Result<Duration> {
+    let adds = crowd(contender, Verb::Add, number, 0)?;
+    crowd(contender, Verb::Del, number, 0)?;
+    Ok(adds.took)
+}
+
+/// What a crowd of calls took.
+pub(crate) struct Crowd {
+    pub took: Duration,
+    /// How many calls failed and were repeated.
+    pub repeated: usize,
+}
+
+/// Calls a verb for each container of a burst, [`AT_ONCE`] at a time. A call that fails is repeated at once, this many
+/// times.
+pub(crate) fn crowd(contender: &Contender, verb: Verb, burst: usize, repeats: usize) -> Result<Crowd> {
+    let containers: Vec<String> = burst_containers(burst).collect();
+    let (next, repeated) = (AtomicUsize::new(0), AtomicUsize::new(0));
     let calls = || -> Result<()> {
-        loop {
-            let i = next.fetch_add(1, Ordering::Relaxed);
-            if i >= BURST {
-                return Ok(());
+        while let Some(container) = containers.get(next.fetch_add(1, Ordering::Relaxed)) {
+            let call = contender.call(verb, container);
+            for attempt in 0.. {
+                match call.time() {
+                    Ok(_) => break,
+                    Err(error) if attempt == repeats => return Err(error),
+                    Err(_) => repeated.fetch_add(1, Ordering::Relaxed),
+                };
             }
-            contender.call(verb, &format!("b{i:063x}")).time()?;
         }
+        Ok(())
     };
-    thread::scope(|scope| {
+    let began = Instant::now();
+    thread::scope(|scope| -> Result<()> {
         let workers: Vec<_> = (0..AT_ONCE).map(|_| scope.spawn(calls)).collect();
         workers.into_iter().try_for_each(|worker| worker.join().map_err(|_| "a worker of the burst panicked")?)
-    })
+    })?;
+    Ok(Crowd { took: began.elapsed(), repeated: repeated.into_inner() })
 }

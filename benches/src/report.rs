@@ -13,8 +13,8 @@ pub(crate) struct Table {
 
 impl Table {
     /// A table with these column headings.
-    pub(crate) fn new<const N: usize>(head: [&str; N]) -> Self {
-        Self { rows: vec![head.map(str::to_owned).to_vec()] }
+    pub(crate) fn new<'a>(head: impl IntoIterator<Item = &'a str>) -> Self {
+        Self { rows: vec![head.into_iter().map(str::to_owned).collect()] }
     }
 
     pub(crate) fn row(&mut self, cells: impl IntoIterator<Item = String>) {
@@ -41,6 +41,17 @@ impl Display for Table {
     }
 }
 
+/// With whom a contender is compared.
+pub(crate) type Beside = fn(Who) -> Who;
+
+/// The floor of a contender's store.
+pub(crate) fn floor_of(who: Who) -> Who {
+    match who {
+        Who::Embedded | Who::HostLocal | Who::FloorSqlite | Who::FloorCall => Who::FloorSqlite,
+        Who::Etcd | Who::FloorEtcd | Who::Kubernetes | Who::Whereabouts => Who::FloorEtcd,
+    }
+}
+
 /// The measurements on one medium.
 pub(crate) struct Measured {
     pub medium: &'static str,
@@ -61,28 +72,31 @@ impl Measured {
         Some(one.as_secs_f64() / other.as_secs_f64())
     }
 
-    /// The times of every cell next to the floor of its store.
-    pub(crate) fn calls(&self) -> Table {
-        let head = ["/16", "call", "", "median ms", "p95 ms", "× floor", "× own empty", "calls"];
+    /// The times of every cell beside those of others at the same fill level: the headings, and whom they compare with.
+    pub(crate) fn calls(&self, beside: &[(&str, Beside)]) -> Table {
+        let head = ["/16", "call", "", "median ms", "p95 ms"].into_iter();
+        let head = head.chain(beside.iter().map(|(heading, _)| *heading)).chain(["× own empty", "calls"]);
         let mut table = Table::new(head);
         for ((held, verb, who), times) in &self.times {
-            let floor = match who {
-                Who::Embedded | Who::HostLocal | Who::FloorSqlite | Who::FloorCall => Who::FloorSqlite,
-                Who::Etcd | Who::FloorEtcd | Who::Kubernetes => Who::FloorEtcd,
-            };
             let of = |other| self.ratio((*held, *who), other, *verb).map(factor).unwrap_or_default();
-            table.row([
+            let mut row = vec![
                 held.label().to_owned(),
                 verb.name().to_owned(),
                 who.label().to_owned(),
                 milliseconds(times.median()),
                 milliseconds(times.percentile(95)),
-                of((*held, floor)),
-                of((Held::Nothing, *who)),
-                times.count().to_string(),
-            ]);
+            ];
+            row.extend(beside.iter().map(|(_, other)| of((*held, other(*who)))));
+            row.extend([of((Held::Nothing, *who)), times.count().to_string()]);
+            table.row(row);
         }
         table
+    }
+
+    /// The ratio of two contenders' bursts.
+    pub(crate) fn burst_ratio(&self, one: Who, other: Who) -> Option<f64> {
+        let of = |who| self.bursts.get(&who).map(|times| times.median().as_secs_f64());
+        Some(of(one)? / of(other)?)
     }
 
     pub(crate) fn bursts(&self) -> Table {
