@@ -6,9 +6,10 @@
 use std::collections::BTreeSet;
 use std::sync::{Mutex, PoisonError};
 
-use kube_ipam_e2e::cni::{Reply, Running, at_once};
+use kube_ipam_e2e::api_server::ApiServer;
+use kube_ipam_e2e::cni::{Call, Reply, Running, at_once};
 use kube_ipam_e2e::history::History;
-use kube_ipam_e2e::machines::Machines;
+use kube_ipam_e2e::machines::{Machines, in_parallel};
 use kube_ipam_e2e::node::{Network, Node};
 use kube_ipam_e2e::wait_until;
 use serde_json::{Value, json};
@@ -25,7 +26,23 @@ fn network<'node>(node: &'node Node, range: &Value) -> Network<'node> {
 
 /// ADD for so many containers at once, then DEL.
 fn come_and_go(node: &Node, network: &Network<'_>, crowd: usize) {
-    let all = |verb: &str| at_once((0..crowd).map(|n| network.call(verb, &format!("c{n}"))));
+    come_and_go_in_turns(node, network, crowd, crowd);
+}
+
+/// ADD for so many containers, never more than some at a time, then DEL.
+fn come_and_go_in_turns(node: &Node, network: &Network<'_>, crowd: usize, at_a_time: usize) {
+    let all = |verb: &str| {
+        let calls: Vec<Call> = (0..crowd).map(|n| network.call(verb, &format!("c{n}"))).collect();
+        if at_a_time == crowd {
+            return at_once(calls);
+        }
+        let replies = Mutex::new(Vec::new());
+        in_parallel(at_a_time, &calls, |call| {
+            let reply = call.clone().run();
+            replies.lock().unwrap().push(reply);
+        });
+        replies.into_inner().unwrap()
+    };
     let given: BTreeSet<String> = all("ADD").into_iter().map(Reply::address).collect();
     assert_eq!((given.len(), node.held().len()), (crowd, crowd));
     for reply in all("DEL") {
@@ -41,6 +58,7 @@ fn all_is_released(node: &Node, network: &Network<'_>) {
         node.records().is_empty()
     });
     assert_eq!(node.held(), []);
+    ApiServer::sweep_leaves_nothing_open(node.store());
 }
 
 /// A range with room for everybody.
@@ -77,6 +95,15 @@ fn five_hundred_adds_at_once_get_the_five_hundred_addresses_that_there_are_in_et
     let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
     let node = machines.node();
     come_and_go(&node, &network(&node, &exactly(500)), 500);
+}
+
+#[test]
+fn two_hundred_adds_sixteen_at_a_time_get_the_two_hundred_addresses_that_there_are_in_the_api() {
+    let test = "two_hundred_adds_sixteen_at_a_time_get_the_two_hundred_addresses_that_there_are_in_the_api";
+    let Some(machines) = Machines::kubernetes(test) else { return };
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+    let node = machines.node();
+    come_and_go_in_turns(&node, &network(&node, &exactly(200)), 200, 16);
 }
 
 /// Some processes are killed as they start and some further on: the starts of others set the pace.
@@ -119,6 +146,13 @@ fn adds_killed_in_a_crowd_lose_no_address() {
 #[test]
 fn adds_killed_in_a_crowd_lose_no_address_in_etcd() {
     if let Some(machines) = Machines::etcd("adds_killed_in_a_crowd_lose_no_address_in_etcd") {
+        killed_in_the_crowd(&machines);
+    }
+}
+
+#[test]
+fn adds_killed_in_a_crowd_lose_no_address_in_the_api() {
+    if let Some(machines) = Machines::kubernetes("adds_killed_in_a_crowd_lose_no_address_in_the_api") {
         killed_in_the_crowd(&machines);
     }
 }
