@@ -139,6 +139,13 @@ impl Commands {
         self.kube_ipam(&words, None)
     }
 
+    /// How far a recovery is, or its end. The API server knows which nodes are missing.
+    pub fn recovery(&self, options: &[&str]) -> Command {
+        let words: Vec<&str> =
+            ["recovery"].into_iter().chain(options.iter().copied()).chain(self.kubeconfig()).collect();
+        self.kube_ipam(&words, None)
+    }
+
     /// The same checks again, with these options in addition.
     pub fn doctor(&self, options: &[&str]) -> Command {
         self.doctor_of("kube-ipam", options)

@@ -187,10 +187,12 @@ impl Comparison<'_> {
         }
         if self.more > 0 {
             let message = format!("{} more addresses of pods are not theirs in the store", self.more);
-            outcomes.push(subject.error(
-                message,
-                commands("mend the first ones; a recovery mends all at once", [next.kube_ipam(&["recovery"], None)]),
-            ));
+            outcomes.push(
+                subject.error(
+                    message,
+                    commands("mend the first ones; a recovery mends all at once", [next.recovery(&[])]),
+                ),
+            );
         }
         if outcomes.is_empty() {
             outcomes.push(

@@ -72,8 +72,8 @@ pub(super) fn progress(
                  recovery without it: addresses of its pods may then be given to others",
                 [
                     sweep,
-                    next.kube_ipam(&["recovery"], None),
-                    next.kube_ipam(&["recovery", "--end"], None),
+                    next.recovery(&[]),
+                    next.recovery(&["--end"]),
                 ],
             ),
         ),
@@ -83,9 +83,9 @@ pub(super) fn progress(
             match is_own_done {
                 Some(false) => commands(
                     "do the part of this node, then look at the others where the API server can be reached",
-                    [next.sweep(&["--node"]), next.kube_ipam(&["recovery"], None)],
+                    [next.sweep(&["--node"]), next.recovery(&[])],
                 ),
-                _ => commands("run it where the API server can be reached", [next.kube_ipam(&["recovery"], None)]),
+                _ => commands("run it where the API server can be reached", [next.recovery(&[])]),
             },
         ),
     }
@@ -108,7 +108,7 @@ pub(super) fn records(node: &Name, compared: &RecordComparison, next: &Commands)
             format!("the store has lost writes: {sign}"),
             commands(
                 "if a backup was restored, this repairs it: the node writes back what runs on it, and all others have to",
-                [next.sweep(&["--node"]), next.kube_ipam(&["recovery"], None)],
+                [next.sweep(&["--node"]), next.recovery(&[])],
             ),
         ),
         (None, _, 1..) => subject.warning(
