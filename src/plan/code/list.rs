@@ -78,6 +78,7 @@ const CODES: &[(u16, &str)] = &[
     (234, "A pool has nothing to give, or too many entries"),
     (235, "Pools overlap"),
     (236, "A pool lies outside the network's subnets"),
+    (237, "The name of a namespace can't be used"),
     (251, "An unknown key"),
     (252, "A key of another plugin"),
     (253, "A locked key with the value that it has anyway"),

@@ -229,6 +229,12 @@ pub(super) fn cases() -> Vec<Case> {
             text: defaults(r#""etcdConfig": {"etcdURL": "https://192.0.2.50:2379", "prefix": «"/kube ipam/"»}"#, ""),
         },
         Case {
+            name: "a namespace in upper case",
+            code: "KI0237",
+            message: "can't be the name of a namespace",
+            text: defaults(r#""kubernetesConfig": {"namespace": «"Net_A"»}"#, ""),
+        },
+        Case {
             name: "a label with a blank",
             code: "KI0232",
             message: "nodeSelector",
