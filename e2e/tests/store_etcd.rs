@@ -368,7 +368,7 @@ async fn a_full_etcd_is_unavailable_and_the_error_says_what_to_do() {
     // etcd learns the size of its file only when it writes a batch of commits to it, every 100 ms.
     for i in 0..200 {
         let key = Key::new(format!("k/{i}"));
-        let large = Txn::new(vec![], vec![Op::Put(key, vec![0; 500_000])], vec![]).unwrap();
+        let large = Txn::new(vec![], vec![Op::Put(key, vec![0; 250_000])], vec![]).unwrap();
         match store.commit(&large, within(5)).await {
             Ok(_) => {}
             Err(StoreError::Unavailable(cause)) => {

@@ -26,7 +26,7 @@ fn a_healthy_machine_is_all_ok() {
     let filters = vec![(r"\d+(\.\d)? [KMGT]iB|\d+ bytes", "<size>"), (r"it is \S+,", "it is <time>,")];
     insta::with_settings!({filters => filters}, {
         insta::assert_snapshot!(machine.shortened(&text), @r#"
-        ok       node-defaults: /node/kube-ipam.json is valid; blocks may not set dataDir, etcdConfig, kubeConfig, log, resolvConf, store
+        ok       node-defaults: /node/kube-ipam.json is valid; blocks may not set dataDir, etcdConfig, kubeConfig, kubernetesConfig, log, resolvConf, store
         ok       file-modes: nobody but root can change 6 files and folders, or read their secrets
         ok       program: /node/bin/kube-ipam is this program, 0.3.0
         skipped  kubeconfig: there is no kubeconfig at /node/kubeconfig or /etc/kubernetes/pki/kubectl.kubeconfig, and no network of this node reads pods
