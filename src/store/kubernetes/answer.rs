@@ -12,6 +12,7 @@
 //! does one about the resource or the namespace. A proxy that refuses a write may have sent it on before.
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::panic)]
 mod tests;
 
 use std::time::Duration;
