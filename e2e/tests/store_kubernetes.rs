@@ -2,12 +2,15 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
+use std::time::Duration;
 
-use kube_ipam::store::KubernetesStore;
+use kube_ipam::deadline::Deadline;
 use kube_ipam::store::conformance::{self, actors};
+use kube_ipam::store::{Cursor, Key, KeySpan, KubernetesStore, Op, Store, Txn};
 use kube_ipam_e2e::api_server::{ApiServer, Tenant};
 use kube_ipam_e2e::cni::Reply;
 use kube_ipam_e2e::node::Node;
@@ -15,10 +18,34 @@ use kube_ipam_e2e::operator::{self, printed, printed_by};
 use kube_ipam_e2e::wait_until;
 use serde_json::{Value, json};
 
+fn soon() -> Deadline {
+    Deadline::after(Duration::from_secs(60))
+}
+
 #[tokio::test]
 async fn it_follows_the_rules_of_all_stores() {
     let Some(tenant) = ApiServer::with_store("it_follows_the_rules_of_all_stores") else { return };
     conformance::check_any_revisions(&KubernetesStore::new(tenant.store())).await.unwrap();
+}
+
+/// Their objects' names end in a hash, and so have another order than the keys.
+#[tokio::test]
+async fn pages_have_all_keys_that_are_too_long_for_a_name() {
+    let Some(tenant) = ApiServer::with_store("pages_have_all_keys_that_are_too_long_for_a_name") else { return };
+    let store = KubernetesStore::new(tenant.store());
+    let keys: BTreeSet<Key> = (0..8).map(|n| Key::new(format!("conformance/long/{}/{n}", "a".repeat(250)))).collect();
+    let puts = keys.iter().map(|key| Op::Put(key.clone(), b"{}".to_vec())).collect();
+    store.commit(&Txn::new(vec![], puts, vec![]).unwrap(), soon()).await.unwrap();
+    for size in [1, 3, 8] {
+        let (mut read, mut next) = (Vec::new(), Some(Cursor::default()));
+        while let Some(cursor) = next {
+            let page = store.page(&KeySpan::prefix("conformance/long/"), &cursor, size, soon()).await.unwrap();
+            read.extend(page.entries.into_iter().map(|entry| entry.key));
+            next = page.next;
+        }
+        assert_eq!(read.len(), keys.len(), "in pages of {size}");
+        assert_eq!(read.into_iter().collect::<BTreeSet<_>>(), keys, "in pages of {size}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

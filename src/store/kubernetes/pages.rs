@@ -12,6 +12,7 @@ use super::client::{Client, ListError, stretch};
 use super::driver;
 use super::object::Versioned;
 use super::request::ListPage;
+use super::resource::Place;
 use super::view::foreign_lock;
 use crate::cause::Cause;
 use crate::deadline::Deadline;
@@ -44,8 +45,10 @@ pub(super) async fn read(
         };
         token = page.continues;
         let is_past = page.items.last().is_some_and(|stored| stored.object.key >= span.to);
-        let after = entries.last().map(|entry: &Entry| &entry.key).or(from.after.as_ref()).cloned();
-        let is_new = |key: &Key| span.contains(key) && after.as_ref().is_none_or(|after| key > after);
+        // A list has the order of names, which is not that of keys whose names end in a hash.
+        let name = |key: &Key| Place::of(key).map(|place| place.name);
+        let after = entries.last().map(|entry: &Entry| &entry.key).or(from.after.as_ref()).and_then(name);
+        let is_new = |key: &Key| span.contains(key) && name(key) > after;
         let items = page.items.into_iter().filter(|stored| is_new(&stored.object.key)).collect();
         entries.extend(values(client, items, deadline).await?);
         if token.is_none() || is_past {
