@@ -18,9 +18,10 @@
 //! | the attachment's entry | its leases | result |
 //! |---|---|---|
 //! | of the record's revision | | in place |
+//! | of another ADD, whatever its addresses | | a sign: an earlier container had the same ID (podman restarts one under its ID) |
 //! | with all addresses | | changed: written again since, by a repeated ADD or a sweep |
-//! | of the recorded ADD, without some address, which is in `lost` | | changed: a take-over, a release, a sweep |
-//! | without some address, and anything else | | a sign |
+//! | without some address, which is in `lost` | | changed: a take-over, a release, a sweep |
+//! | without some address, which is not in `lost` | | a sign |
 //! | only a fence, or absent | one is in cooldown or reserved, after this attachment held it | released: a DEL died before it removed its record |
 //! | only a fence, or absent | anything else | a sign: the fence may be the restored one |
 
@@ -62,6 +63,11 @@ pub enum Sign {
         /// The address.
         ip: IpAddr,
     },
+    /// An attachment's entry is of another ADD than the node's record of it.
+    OtherAdd {
+        /// The attachment.
+        attachment: Box<AttachmentId>,
+    },
 }
 
 impl fmt::Display for Sign {
@@ -73,6 +79,9 @@ impl fmt::Display for Sign {
             Self::Missing { attachment } => write!(f, "{attachment} has no entry in the store, and was not released"),
             Self::Lacking { attachment, ip } => {
                 write!(f, "the entry of {attachment} does not have {ip}, although nobody took it")
+            }
+            Self::OtherAdd { attachment } => {
+                write!(f, "the entry of {attachment} is of another ADD than the node's record of it")
             }
             Self::Older { attachment, at, seen } => {
                 write!(f, "the entry of {attachment} has revision {}, and had revision {} before", at.0, seen.0)
@@ -134,6 +143,10 @@ pub fn entry_state(
         Stored::Unreadable(why) => return EntryState::Unreadable(why),
     };
     let may_be_older = order == RevisionOrder::Unordered && entry.revision != written.revision;
+    if may_be_older && !attachment.is_only_closed() && !is_of_add(&attachment, written) {
+        // It may have all addresses nevertheless, since a search and an owner start with the same ones.
+        return EntryState::Lost(Sign::OtherAdd { attachment: Box::new(id.clone()) });
+    }
     let has = |ip: IpAddr| attachment.addresses.iter().any(|assigned| assigned.address.addr() == ip);
     let missing = written.attachment.addresses.iter().map(|assigned| assigned.address.addr());
     let missing: Vec<IpAddr> = missing.filter(|ip| !has(*ip)).collect();
@@ -142,9 +155,7 @@ pub fn entry_state(
         if attachment.is_only_closed() {
             return if may_be_older { released_or(lacking(ip)) } else { EntryState::Released };
         }
-        // An earlier ADD of the same container may have lost the same address.
-        let names = |ip: &IpAddr| attachment.lost.contains(ip) && (!may_be_older || is_of_add(&attachment, written));
-        if let Some(ip) = missing.into_iter().find(|ip| !names(ip)) {
+        if let Some(ip) = missing.into_iter().find(|ip| !attachment.lost.contains(ip)) {
             return EntryState::Lost(lacking(ip));
         }
     } else if !may_be_older {

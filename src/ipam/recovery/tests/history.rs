@@ -365,7 +365,6 @@ proptest! {
     }
 
     #[test]
-    #[ignore = "finds a restore that a witness does not show: an entry of a container that was deleted since"]
     fn whatever_backup_is_put_back_without_an_order_of_revisions_no_address_of_a_lone_node_has_two_users(
         actions in actions(),
     ) {

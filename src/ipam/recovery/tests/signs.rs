@@ -6,7 +6,7 @@ use crate::ipam::decide::tests::world::{Call, World, attachment, cooling, entrie
 use crate::ipam::decide::{Evict, Release};
 use crate::ipam::keys;
 use crate::ipam::lease::Written;
-use crate::ipam::recovery::{EntryState, Examine, Sign};
+use crate::ipam::recovery::{EntryState, Examine, Sign, WriteBack, WrittenBack};
 use crate::ipam::takeover::GoneReason;
 use crate::store::{MemoryMap, Op, Revision, RevisionOrder, Txn};
 
@@ -155,7 +155,30 @@ fn an_address_that_an_earlier_container_of_the_same_id_lost_is_no_trace_of_the_l
     let (_, entry_state) = world.decide(&mut Examine::new(world.order, attachment("a"), earlier));
     assert!(matches!(entry_state, EntryState::Changed(_)), "{entry_state:?}");
     let (_, entry_state) = world.decide(&mut Examine::new(world.order, attachment("a"), later));
-    assert!(matches!(entry_state, EntryState::Lost(Sign::Lacking { .. })), "{entry_state:?}");
+    assert!(matches!(entry_state, EntryState::Lost(Sign::OtherAdd { .. })), "{entry_state:?}");
+}
+
+#[test]
+fn an_entry_of_an_earlier_container_of_the_same_id_is_a_sign_also_with_the_same_addresses() {
+    for order in [RevisionOrder::Unordered, RevisionOrder::Counted] {
+        let mut world = World::with_order(order);
+        let call =
+            |boottime| Call::of("a", &subnet("10.0.0.0/29")).requesting(&["10.0.0.4"]).of_pod("a", "u-a", boottime);
+        world.give(&call(100));
+        let backup = world.state.clone();
+        world.del(&attachment("a"));
+        let later = world.add(&call(200)).unwrap().written();
+        world.state = backup;
+        let (_, state) = world.decide(&mut Examine::new(order, attachment("a"), later.clone()));
+        assert!(matches!(state, EntryState::Lost(_)), "{order:?}: {state:?}");
+        // What is written back is the later container's, and no sign any more.
+        let WrittenBack::Back(written) = world.decide(&mut WriteBack::new(order, attachment("a"), later)) else {
+            panic!("{order:?}: nothing was written back")
+        };
+        assert_eq!(written.attachment.holder.as_ref().unwrap().began.boottime, 200);
+        let (_, state) = world.decide(&mut Examine::new(order, attachment("a"), *written));
+        assert_eq!(state, EntryState::InPlace, "{order:?}");
+    }
 }
 
 #[test]
