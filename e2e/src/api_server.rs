@@ -6,6 +6,7 @@
 //!   ├─ Client    requests as one user, each on a connection of its own            (client)
 //!   ├─ apply     server-side apply, until a definition's objects can be created   (apply)
 //!   ├─ store     the resources of the Kubernetes store (store)
+//!   ├─ kubectl   what people see with it (kubectl)
 //!   ├─ FaultyNetwork  between a user and the server (faults)
 //!   ├─ requests  what a user has requested, from the server's audit log           (audit)
 //!   └─ samples   what the server says of itself in its metrics                    (metrics)
@@ -20,6 +21,7 @@ mod apply;
 mod audit;
 mod client;
 mod faults;
+mod kubectl;
 mod metrics;
 pub(crate) mod setup;
 pub mod store;

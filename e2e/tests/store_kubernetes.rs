@@ -173,3 +173,59 @@ fn from_a_workstation_each_verb_reaches_the_store_by_the_kubeconfig_of_its_optio
     run(&["release", address, "--yes"]);
     assert_eq!(serde_json::from_str::<Value>(&run(&["list", "-o", "json"])).unwrap(), json!([]));
 }
+
+/// The cells of a table that kubectl prints. Columns are two spaces apart.
+fn cells(table: &str) -> Vec<Vec<&str>> {
+    let mut rows = Vec::new();
+    for line in table.lines() {
+        rows.push(line.split("  ").map(str::trim).filter(|cell| !cell.is_empty()).collect());
+    }
+    rows
+}
+
+#[test]
+fn kubectl_shows_whose_an_address_is_and_selects_by_it() {
+    let Some(tenant) = ApiServer::with_store("kubectl_shows_whose_an_address_is_and_selects_by_it") else { return };
+    let node = Node::on_kubernetes(&tenant);
+    node.set_defaults(&json!({ "annotations": true, "nodeName": "worker-1" }));
+    let pods = ["web-0", "web-1"].map(|name| tenant.pod(name, &json!({}), "worker-1").unwrap());
+    let addresses = pods.map(|pod| add(&node, &tenant, &pod).ok().address());
+    let addresses = addresses.each_ref().map(|address| address.split('/').next().unwrap());
+    printed(&node, &["reserve", "10.1.0.77", "--reason", "printer", "--yes"]);
+
+    let get = |args: &[&str]| tenant.kubectl(&[&["get"], args].concat()).unwrap();
+    let leases = get(&["ipleases", "--selector", "kube-ipam.cloudnativer.io/pod=web-1"]);
+    let [heads, lease] = cells(&leases).try_into().unwrap();
+    assert_eq!(heads, ["NAME", "ADDRESS", "STATE", "NETWORK", "NAMESPACE", "POD", "NODE", "AGE"]);
+    assert_eq!(lease[1..7], [addresses[1], "held", "blue", tenant.namespace(), "web-1", "worker-1"]);
+    let by_namespace = format!("namespace={}", tenant.namespace());
+    for (label, found) in
+        [("network=blue", 2), ("node=worker-1", 2), (&by_namespace, 2), ("state=held", 2), ("state=reserved", 1)]
+    {
+        let leases = get(&["ipl", "--no-headers", "--selector", &format!("kube-ipam.cloudnativer.io/{label}")]);
+        assert_eq!(leases.lines().count(), found, "{label}: {leases}");
+    }
+    let reserved = get(&["ipl", "--output", "wide", "--selector", "kube-ipam.cloudnativer.io/state=reserved"]);
+    assert!(cells(&reserved)[1].contains(&"printer"), "{reserved}");
+
+    let attachments = get(&["ipattachments", "--selector", "kube-ipam.cloudnativer.io/pod=web-0"]);
+    let [heads, attachment] = cells(&attachments).try_into().unwrap();
+    assert_eq!(heads, ["NAME", "ADDRESSES", "STATE", "NETWORK", "NAMESPACE", "POD", "INTERFACE", "NODE", "AGE"]);
+    assert_eq!(attachment[1..4], [addresses[0], "complete", "blue"]);
+    let networks = get(&["ipnetworks"]);
+    assert_eq!(cells(&networks)[1][1..4], ["blue", "default", "10.1.0.0/24"]);
+    // All of them by their category, and one for reading.
+    let all = get(&["kube-ipam", "--output", "name"]);
+    let kinds: BTreeSet<&str> = all.lines().map(|line| line.split('.').next().unwrap()).collect();
+    assert_eq!(kinds, BTreeSet::from(["iplease", "ipattachment", "ipnetwork"]), "{all}");
+    let described = tenant.kubectl(&["describe", "iplease", lease[0]]).unwrap();
+    assert!(
+        described.contains("Summary:") && described.contains(&format!("Address:    {}", addresses[1])),
+        "{described}"
+    );
+
+    // An address that is not held by anybody any more is no longer selected by its pod.
+    printed(&node, &["release", addresses[1], "--yes"]);
+    let held = get(&["ipl", "--no-headers", "--selector", "kube-ipam.cloudnativer.io/state=held"]);
+    assert_eq!(held.lines().count(), 1, "{held}");
+}

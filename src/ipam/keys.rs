@@ -142,6 +142,14 @@ pub fn reservation(vrf: &Name, owner: &Owner, id: &AttachmentId) -> Key {
     Key::new(format!("id/{vrf}/{cluster}/{namespace}/{kind}/{name}/{network}/{ifname}"))
 }
 
+/// The vrf, the network and the interface of a reservation's key; no interface for a claim.
+pub fn read_reservation(key: &Key) -> Option<(Name, Name, Option<IfName>)> {
+    let parts: Vec<&str> = key.as_str().strip_prefix("id/")?.split('/').collect();
+    let [vrf, _cluster, _namespace, _kind, _name, network, ifname] = parts.as_slice() else { return None };
+    let ifname = if *ifname == "-" { None } else { Some(IfName::new(*ifname).ok()?) };
+    Some((Name::new(*vrf).ok()?, Name::new(*network).ok()?, ifname))
+}
+
 /// All definitions, of every vrf and network.
 pub fn all_definitions() -> KeySpan {
     KeySpan::prefix("net/")

@@ -22,6 +22,7 @@ pub mod refusal;
 pub mod request;
 pub mod reservation;
 pub mod seed;
+pub mod summary;
 pub mod sweep;
 pub mod takeover;
 pub mod transition;

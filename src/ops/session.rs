@@ -13,6 +13,7 @@ use crate::error::Error;
 use crate::ipam::decide::{Decide, Step};
 use crate::ipam::keys;
 use crate::ipam::refusal::Refusal;
+use crate::ipam::summary::summarize;
 use crate::store::{
     Backend, Backoff, Cursor, Entry, Key, KeyHistory, KeySpan, KubernetesConfig, KubernetesStore, MAX_OPERATIONS, Op,
     OpResponse, Outcome, Overlay, Page, Store, StoreConfig, StoreError, Txn,
@@ -63,7 +64,7 @@ impl Session {
     /// Opens a store without sending a request. In `folder`, the store may cache what makes the next call faster.
     pub fn open(config: StoreConfig, folder: Option<&Path>) -> Result<Self, Error> {
         let runtime = config.needs_tokio().then(runtime).transpose().map_err(Error::Runtime)?.map(Arc::new);
-        let backend = config.open(folder);
+        let backend = config.open(folder).showing(summarize);
         backend.prepare();
         Ok(Self { config, store: OpenStore::Direct(backend), runtime })
     }
@@ -71,7 +72,7 @@ impl Session {
     /// Opens a store in the Kubernetes API over the connections of this client, if that has its credentials.
     pub fn open_over(config: &KubernetesConfig, api: &ApiServer) -> Option<Self> {
         let (endpoint, runtime) = api.shared(config.chosen()?)?;
-        let store = KubernetesStore::with_endpoint(config.clone(), endpoint);
+        let store = KubernetesStore::with_endpoint(config.clone(), endpoint).showing(summarize);
         let store = OpenStore::Direct(Backend::Kubernetes(Box::new(store)));
         Some(Self { config: StoreConfig::Kubernetes(config.clone()), store, runtime: Some(runtime) })
     }

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     Cursor, EtcdStore, Key, KeyHistory, KeySpan, KubernetesConfig, KubernetesStore, MemoryStore, Outcome, Page,
-    Position, RevisionOrder, SqliteStore, Store, StoreError, Txn, Watch,
+    Position, RevisionOrder, SqliteStore, Store, StoreError, Summarize, Txn, Watch,
 };
 use crate::apiserver::Access;
 use crate::deadline::Deadline;
@@ -168,6 +168,15 @@ pub enum Backend {
 }
 
 impl Backend {
+    /// Shows summaries beside the values that are written from now on, if others can look into the store.
+    #[must_use]
+    pub fn showing(self, summarize: Summarize) -> Self {
+        match self {
+            Self::Kubernetes(store) => Self::Kubernetes(Box::new(store.showing(summarize))),
+            other => other,
+        }
+    }
+
     /// Opens the file of an embedded store in the background. Sends no request.
     pub fn prepare(&self) {
         if let Self::Sqlite(store) = self {

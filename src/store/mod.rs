@@ -86,6 +86,13 @@ impl fmt::Display for Key {
 /// A value.
 pub type Value = Vec<u8>;
 
+/// What people see of an entry beside its value: short texts by the names of their fields. A store that can be looked
+/// into shows them, and never reads them.
+pub type Summary = BTreeMap<&'static str, String>;
+
+/// Makes the summary of a key and its value.
+pub type Summarize = fn(&Key, &[u8]) -> Summary;
+
 /// A half-open span of keys.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct KeySpan {

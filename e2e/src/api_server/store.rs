@@ -14,7 +14,7 @@ use crate::Result;
 use crate::checkout;
 
 /// The definitions, as users install them.
-const RESOURCES: &str = "examples/kubernetes-store/resources.yaml";
+const RESOURCES: &str = "examples/install/resources.yaml";
 
 /// The label of an object with a lock or without a value.
 const OPEN: &str = "kube-ipam.cloudnativer.io/open";

@@ -21,7 +21,7 @@ use super::resource::{Place, Resource, Stretch};
 use crate::apiserver::{ConnectionError, Endpoint};
 use crate::cause::Cause;
 use crate::deadline::Deadline;
-use crate::store::{Backoff, Key, KeySpan, StoreError};
+use crate::store::{Backoff, Key, KeySpan, StoreError, Summarize, Summary};
 
 /// The most bytes of an object. etcd accepts none above 1.5 MiB.
 const MAX_OBJECT: usize = 2 << 20;
@@ -36,6 +36,12 @@ const PAUSES: (Duration, Duration) = (Duration::from_millis(20), Duration::from_
 pub(super) struct Client {
     endpoint: Endpoint,
     namespace: String,
+    summarize: Summarize,
+}
+
+/// The summary of a store that shows none.
+pub(super) fn without_summary(_: &Key, _: &[u8]) -> Summary {
+    Summary::new()
 }
 
 impl fmt::Debug for Client {
@@ -97,7 +103,12 @@ struct MetadataOnly {
 
 impl Client {
     pub(super) fn new(endpoint: Endpoint, namespace: String) -> Self {
-        Self { endpoint, namespace }
+        Self { endpoint, namespace, summarize: without_summary }
+    }
+
+    /// Shows summaries beside the values that it writes.
+    pub(super) fn showing(self, summarize: Summarize) -> Self {
+        Self { summarize, ..self }
     }
 
     /// The answer to a request, and how long it took.
@@ -143,7 +154,7 @@ impl Client {
             Change::Replace(..) => ("update", false),
             Change::Delete(_) => ("delete", true),
         };
-        let request = match request::write(&self.namespace, &place, write) {
+        let request = match request::write(&self.namespace, &place, write, self.summarize) {
             Ok(request) => request.map_err(|error| StoreError::Corrupt(Cause::new(error))),
             Err(error) => Err(StoreError::Corrupt(Cause::new(error))),
         };

@@ -6,9 +6,10 @@ use serde::Deserialize;
 use serde_json::{Value as Json, json};
 
 use super::api::Stored;
+use super::name::readable_label;
 use super::object::{Object, ObjectError, Uid, Version};
 use super::resource::{GROUP, Place, VERSION};
-use crate::store::Key;
+use crate::store::{Key, Summarize};
 
 /// The label with a key's stem.
 pub(super) const STEM: &str = "kube-ipam.cloudnativer.io/stem";
@@ -35,14 +36,25 @@ struct SpecKey {
     key: Key,
 }
 
-/// The manifest with which an object is created, or replaced at a version.
+/// The fields of a summary that are labels, too, so that `kubectl get -l` selects by them.
+const SELECTABLE: [&str; 5] = ["network", "namespace", "pod", "node", "state"];
+
+/// The manifest with which an object is created, or replaced at a version. The summary is that of the value in the same
+/// request, so it is never older than the value.
 pub(super) fn manifest(
     place: &Place,
     namespace: &str,
     object: &Object,
     version: Option<&Version>,
+    summarize: Summarize,
 ) -> Result<Json, ObjectError> {
+    let summary = object.value.as_ref().map(|value| summarize(&object.key, &value.value)).unwrap_or_default();
     let mut labels = serde_json::Map::new();
+    for field in SELECTABLE {
+        if let Some(text) = summary.get(field) {
+            labels.insert(format!("{GROUP}/{field}"), readable_label(text).into());
+        }
+    }
     if let Some(stem) = Place::stem(&object.key) {
         labels.insert(STEM.to_owned(), stem.into());
     }
@@ -54,11 +66,15 @@ pub(super) fn manifest(
         metadata["uid"] = json!(uid);
         metadata["resourceVersion"] = json!(resource_version);
     }
+    let mut spec = object.to_spec()?;
+    if !summary.is_empty() {
+        spec["summary"] = json!(summary);
+    }
     Ok(json!({
         "apiVersion": format!("{GROUP}/{VERSION}"),
         "kind": place.resource.kind,
         "metadata": metadata,
-        "spec": object.to_spec()?,
+        "spec": spec,
     }))
 }
 

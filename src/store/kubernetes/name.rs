@@ -30,6 +30,9 @@ const HASHED: &str = "-g";
 /// 128 bits, as hexadecimal digits.
 const HASH_LEN: usize = 32;
 
+/// 32 bits. Two texts with one label are only selected together.
+const SHORT_HASH_LEN: usize = 8;
+
 /// The name of the object of a key, or of the rest of a key.
 pub(super) fn object_name(text: &str) -> String {
     encode(text, MAX_NAME)
@@ -38,6 +41,25 @@ pub(super) fn object_name(text: &str) -> String {
 /// The value of a label for a text.
 pub(super) fn label_value(text: &str) -> String {
     encode(text, MAX_LABEL)
+}
+
+/// The value of a label that people select by: the text itself if it is a valid value, else with `-` for each other
+/// character, cut, and with a hash at its end.
+pub(super) fn readable_label(text: &str) -> String {
+    let is_allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+    let has_plain_ends = !text.starts_with(|c: char| !c.is_ascii_alphanumeric())
+        && !text.ends_with(|c: char| !c.is_ascii_alphanumeric());
+    if text.len() <= MAX_LABEL && has_plain_ends && text.chars().all(is_allowed) {
+        return text.to_owned();
+    }
+    let readable = text.trim_start_matches(|c: char| !c.is_ascii_alphanumeric());
+    let readable = readable.chars().take(MAX_LABEL - 1 - SHORT_HASH_LEN);
+    let mut label: String = readable.map(|c| if is_allowed(c) { c } else { '-' }).collect();
+    if !label.is_empty() {
+        label.push('-');
+    }
+    push_hex(&mut label, &digest(&SHA256, text.as_bytes()).as_ref()[..SHORT_HASH_LEN / 2]);
+    label
 }
 
 fn encode(text: &str, max: usize) -> String {
@@ -123,6 +145,16 @@ mod tests {
         }
     }
 
+    #[test]
+    fn labels_to_select_by_are_the_texts_themselves_where_possible() {
+        let (long, cut) = (format!("{}-b", "a".repeat(70)), format!("{}-2f0b7ebf", "a".repeat(54)));
+        let cases =
+            [("postgres-0", "postgres-0"), ("Net_1.a", "Net_1.a"), ("", ""), ("net-", "net--486a0f00"), (&long, &cut)];
+        for (text, expected) in cases {
+            assert_eq!(readable_label(text), expected, "{text}");
+        }
+    }
+
     proptest! {
         #[test]
         fn names_have_the_order_of_their_texts(one in texts(12), other in texts(12)) {
@@ -133,6 +165,15 @@ mod tests {
         fn names_and_labels_keep_to_the_rules_of_the_api(text in texts(400)) {
             prop_assert!(is_valid(&object_name(&text), MAX_NAME), "{}", object_name(&text));
             prop_assert!(is_valid(&label_value(&text), MAX_LABEL), "{}", label_value(&text));
+        }
+
+        #[test]
+        fn readable_labels_keep_to_the_rules_of_the_api(text in texts(90)) {
+            let label = readable_label(&text);
+            let is_plain = |byte: u8| byte.is_ascii_alphanumeric();
+            let is_allowed = |byte: u8| is_plain(byte) || matches!(byte, b'-' | b'_' | b'.');
+            prop_assert!(label.len() <= MAX_LABEL && label.bytes().all(is_allowed), "{}", label);
+            prop_assert!(label.bytes().next().is_none_or(is_plain) && label.bytes().last().is_none_or(is_plain));
         }
 
         #[test]

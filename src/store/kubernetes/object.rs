@@ -8,6 +8,7 @@
 //! value     the value (value.rs); none if the key is locked before it exists, or deleted while its commit stands
 //! lock      v, txn, primary, then        ┐ at most one of them
 //! commit    v, txn, locks: [key, uid]    ┘
+//! summary   what people see of the value, which nothing reads (manifest.rs)
 //! ```
 
 use std::num::NonZeroU64;

@@ -9,6 +9,7 @@ use super::api::{Change, Write as ObjectWrite};
 use super::manifest::{OPEN, STEM, delete_options, manifest};
 use super::object::ObjectError;
 use super::resource::{GROUP, Place, Resource, Stretch, VERSION};
+use crate::store::Summarize;
 
 /// Only the metadata of a list's objects.
 const METADATA_LIST: &str = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1";
@@ -66,14 +67,14 @@ pub(super) fn write(
     namespace: &str,
     place: &Place,
     write: &ObjectWrite,
+    summarize: Summarize,
 ) -> Result<http::Result<Request<Vec<u8>>>, ObjectError> {
     let all = path(namespace, place.resource);
     let one = || format!("{all}/{}", place.name);
+    let manifest = |object, version| manifest(place, namespace, object, version, summarize);
     Ok(match write.change() {
-        Change::Create(object) => request(Method::POST, all, JSON, Some(manifest(place, namespace, object, None)?)),
-        Change::Replace(object, version) => {
-            request(Method::PUT, one(), JSON, Some(manifest(place, namespace, object, Some(version))?))
-        }
+        Change::Create(object) => request(Method::POST, all, JSON, Some(manifest(object, None)?)),
+        Change::Replace(object, version) => request(Method::PUT, one(), JSON, Some(manifest(object, Some(version))?)),
         Change::Delete(version) => request(Method::DELETE, one(), JSON, Some(delete_options(version))),
     })
 }

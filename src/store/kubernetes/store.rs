@@ -6,7 +6,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use tokio::sync::OnceCell;
 
-use super::client::Client;
+use super::client::{Client, without_summary};
 use super::driver;
 use super::pages;
 use super::remains;
@@ -16,7 +16,7 @@ use crate::apiserver::{Access, Endpoint};
 use crate::cause::Cause;
 use crate::deadline::Deadline;
 use crate::store::watch::Source;
-use crate::store::{Cursor, Key, KeySpan, Outcome, Page, Position, Store, StoreError, Txn, Watch};
+use crate::store::{Cursor, Key, KeySpan, Outcome, Page, Position, Store, StoreError, Summarize, Txn, Watch};
 
 /// How to reach the resources (`kubernetesConfig`).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -32,22 +32,31 @@ pub struct KubernetesConfig {
 pub struct KubernetesStore {
     config: KubernetesConfig,
     client: OnceCell<Client>,
+    summarize: Summarize,
 }
 
 impl KubernetesStore {
     /// Reads the credentials and connects with the first request.
     pub fn new(config: KubernetesConfig) -> Self {
-        Self { config, client: OnceCell::new() }
+        Self { config, client: OnceCell::new(), summarize: without_summary }
     }
 
     /// The same over connections that exist already. All requests need their runtime.
     pub fn with_endpoint(config: KubernetesConfig, endpoint: Endpoint) -> Self {
         let client = OnceCell::new_with(Some(Client::new(endpoint, config.namespace.clone())));
-        Self { config, client }
+        Self { config, client, summarize: without_summary }
+    }
+
+    /// Shows summaries beside the values that it writes.
+    #[must_use]
+    pub fn showing(mut self, summarize: Summarize) -> Self {
+        self.summarize = summarize;
+        self.client = OnceCell::new_with(self.client.into_inner().map(|client| client.showing(summarize)));
+        self
     }
 
     async fn client(&self) -> Result<&Client, StoreError> {
-        self.client.get_or_try_init(async || self.config.connect()).await
+        self.client.get_or_try_init(async || Ok(self.config.connect()?.showing(self.summarize))).await
     }
 }
 

@@ -50,7 +50,7 @@ fn remedy(context: &Context<'_>) -> Remedy {
             "make etcd reachable from here; on a node that can't reach it, ADDs fail with code 11 and DELs defer their releases",
         ),
         Ok(StoreConfig::Kubernetes(config)) => Remedy::new(
-            "make the API server reachable from here, apply examples/kubernetes-store/resources.yaml if it lacks these resources, and grant the kubeconfig's user their verbs; until then, ADDs fail with code 11 and DELs defer their releases",
+            "make the API server reachable from here, apply examples/install/resources.yaml if it lacks these resources, and grant the kubeconfig's user their verbs; until then, ADDs fail with code 11 and DELs defer their releases",
         )
         .command(context.options.commands.kubectl(&["auth", "can-i", "--list", "-n", &config.namespace])),
         _ => Remedy::new("make the folder readable and writable for root, and look whether its disk is full"),
