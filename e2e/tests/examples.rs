@@ -2,7 +2,7 @@
 //! any cluster sees them.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test's verdict is a panic")]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::Write as _;
 use std::net::IpAddr;
@@ -13,6 +13,7 @@ use kube_ipam::config::{self, Network, Purpose};
 use kube_ipam::ipam::address::Span;
 use kube_ipam::ipam::name::Name;
 use kube_ipam::ipam::range::globs_admit;
+use kube_ipam::store::KubernetesConfig;
 use kube_ipam_e2e::checkout::{files, root};
 use serde_json::{Map, Value, json};
 
@@ -59,10 +60,13 @@ fn documented_rules(section: &str) -> Value {
     documented["rules"].clone()
 }
 
-/// The node defaults of examples/install, completed as the installer completes them.
-fn defaults() -> Value {
-    let mut defaults: Value =
-        serde_json::from_str(&fs::read_to_string(root().join("examples/install/kube-ipam.json")).unwrap()).unwrap();
+/// The ways to install kube-ipam, one for each store.
+const INSTALLATIONS: [&str; 3] = ["install", "install-etcd", "install-embedded"];
+
+/// The node defaults of an installation, completed as the installer completes them.
+fn defaults(installation: &str) -> Value {
+    let file = root().join("examples").join(installation).join("kube-ipam.json");
+    let mut defaults: Value = serde_json::from_str(&fs::read_to_string(file).unwrap()).unwrap();
     defaults["nodeName"] = json!("worker-2");
     defaults["nodeLabels"] = json!({ "topology.kubernetes.io/zone": "eu-west-1a" });
     defaults["kubeConfig"] = json!("/etc/cni/net.d/kube-ipam.d/kubeconfig");
@@ -74,7 +78,7 @@ fn defaults() -> Value {
 fn network(name: &str, config: &Map<String, Value>) -> Network {
     let folder = tempfile::Builder::new().prefix("kube-ipam-").tempdir().unwrap();
     let file = folder.path().join("kube-ipam.json");
-    fs::write(&file, defaults().to_string()).unwrap();
+    fs::write(&file, defaults("install").to_string()).unwrap();
     let env = |variable: &str| (variable == "KUBE_IPAM_CONFIG").then(|| file.display().to_string());
     let loaded = config::load(config, &Name::new(name).unwrap(), &env, Purpose { add: true, pod: true });
     assert_eq!(loaded.warnings, [], "{name}");
@@ -116,9 +120,11 @@ fn eth0() -> Network {
 fn every_definition_is_served_with_the_defaults_that_the_installer_writes() {
     assert!(definitions().len() >= 10);
     assert_eq!(eth0().name.as_str(), "k8s-pod-network");
-    let defaults = defaults();
-    let warnings = config::check_defaults(Path::new("kube-ipam.json"), defaults.as_object().unwrap()).unwrap();
-    assert_eq!(warnings, []);
+    for installation in INSTALLATIONS {
+        let defaults = defaults(installation);
+        let warnings = config::check_defaults(Path::new("kube-ipam.json"), defaults.as_object().unwrap()).unwrap();
+        assert_eq!(warnings, [], "{installation}");
+    }
 }
 
 #[test]
@@ -248,7 +254,7 @@ fn every_kustomization_names_the_files_beside_it_and_forgets_none() {
         there.sort_unstable();
         assert_eq!(named, there, "{}", file.display());
     }
-    assert!(root().join("examples/install/kube-ipam.json").exists());
+    assert!(INSTALLATIONS.iter().all(|name| root().join("examples").join(name).join("kube-ipam.json").exists()));
 }
 
 #[test]
@@ -272,9 +278,41 @@ fn the_installers_rights_are_those_of_the_documentation_and_no_others() {
     let binding = the("ClusterRoleBinding");
     assert_eq!(binding["roleRef"]["name"], role["metadata"]["name"]);
     assert_eq!(binding["subjects"][0]["name"], the("ServiceAccount")["metadata"]["name"]);
-    let folder = root().join("examples/install");
-    let its = objects().into_iter().filter(|(file, _)| file.parent() == Some(&folder));
-    assert!(its.into_iter().all(|(_, object)| object["kind"] != "Role" && object["kind"] != "RoleBinding"));
+}
+
+#[test]
+fn the_rights_on_the_store_are_what_it_needs_and_only_kube_ipam_has_them() {
+    let (group, resources, verbs) = KubernetesConfig::rule();
+    let role = the("Role");
+    assert_eq!(role["rules"], json!([{ "apiGroups": [group], "resources": resources, "verbs": verbs }]));
+    let binding = the("RoleBinding");
+    assert_eq!((&binding["roleRef"]["kind"], &binding["roleRef"]["name"]), (&json!("Role"), &role["metadata"]["name"]));
+    let accounts = [the("ServiceAccount"), of_the_controller("ServiceAccount")];
+    let named: Vec<&Value> = accounts.iter().map(|account| &account["metadata"]["name"]).collect();
+    let subjects = binding["subjects"].as_array().unwrap();
+    assert_eq!(subjects.iter().map(|subject| &subject["name"]).collect::<Vec<_>>(), named);
+    assert!(subjects.iter().all(|subject| subject["kind"] == "ServiceAccount" && subject["namespace"] == "kube-ipam"));
+}
+
+#[test]
+fn each_resource_of_the_store_has_a_definition_that_refuses_no_value() {
+    let (group, resources, _) = KubernetesConfig::rule();
+    let definitions = documents(&root().join("examples/install/resources.yaml"));
+    let names: BTreeSet<&str> = definitions.iter().map(|it| it["spec"]["names"]["plural"].as_str().unwrap()).collect();
+    assert_eq!(names, BTreeSet::from_iter(resources));
+    for definition in &definitions {
+        let spec = &definition["spec"];
+        let plural = spec["names"]["plural"].as_str().unwrap();
+        assert_eq!(definition["metadata"]["name"], format!("{plural}.{group}"));
+        assert_eq!((&spec["scope"], &spec["names"]["categories"]), (&json!("Namespaced"), &json!(["kube-ipam"])));
+        let schema = &spec["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"];
+        assert_eq!(schema["required"], json!(["key"]), "{plural}");
+        for field in ["value", "lock", "commit"] {
+            let field = &schema["properties"][field];
+            assert_eq!(field["x-kubernetes-preserve-unknown-fields"], true, "{plural}");
+            assert!(field.get("properties").is_none(), "{plural}: a later version may write another type");
+        }
+    }
 }
 
 #[test]

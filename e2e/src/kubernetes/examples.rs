@@ -20,25 +20,32 @@ const IMAGE: &str = "docker.io/library/kube-ipam";
 const ROLLED_OUT: &str = "180s";
 
 impl Cluster {
-    /// Installs kube-ipam on the nodes with `examples/install`. As a user would, changes only the URL of etcd.
+    /// Installs kube-ipam on the nodes with `examples/install-etcd`. As a user would, changes only the URL of etcd.
     pub fn install(&self) -> Result<()> {
         self.import_kube_ipam(env!("CARGO_PKG_VERSION"), binary::kube_ipam())?;
-        let folder = self.folder.join("install");
-        let here = self.testbed.machine.path(&folder);
-        fs::create_dir(&here)?;
-        for entry in fs::read_dir(example("install"))? {
-            let entry = entry?;
-            if entry.file_type()?.is_dir() {
-                continue;
-            }
-            fs::copy(entry.path(), here.join(entry.file_name()))?;
-        }
-        let defaults = here.join("kube-ipam.json");
+        // The one is an overlay of the other.
+        self.copy_example("install")?;
+        let folder = self.copy_example("install-etcd")?;
+        let defaults = self.testbed.machine.path(&folder).join("kube-ipam.json");
         let mut edited: Value = serde_json::from_slice(&fs::read(&defaults)?)?;
         edited["etcdConfig"]["etcdURL"] = json!(IPAM_ETCD);
         fs::write(&defaults, format!("{edited:#}\n"))?;
         self.apply_folder(&folder)?;
         self.wait_installed()
+    }
+
+    /// Copies the files of an example, without its folders, to where its user may edit them.
+    fn copy_example(&self, name: &str) -> Result<PathBuf> {
+        let folder = self.folder.join(name);
+        let here = self.testbed.machine.path(&folder);
+        fs::create_dir(&here)?;
+        for entry in fs::read_dir(example(name))? {
+            let entry = entry?;
+            if !entry.file_type()?.is_dir() {
+                fs::copy(entry.path(), here.join(entry.file_name()))?;
+            }
+        }
+        Ok(folder)
     }
 
     /// Waits until the installer has finished on each node.
