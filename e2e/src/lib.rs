@@ -45,6 +45,7 @@ pub mod history;
 pub mod http2;
 pub mod kubernetes;
 pub mod machines;
+pub mod manifests;
 pub mod node;
 pub mod operator;
 pub mod proxy;

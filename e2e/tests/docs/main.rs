@@ -65,9 +65,10 @@ fn every_json_block_of_the_pages_is_a_config_without_a_mistake_or_warning() {
 
 #[test]
 fn every_page_and_example_locks_the_same_keys() {
-    let example = root().join("examples/install/kube-ipam.json");
+    let examples = ["install", "install-etcd", "install-embedded"];
+    let examples = examples.map(|name| root().join("examples").join(name).join("kube-ipam.json"));
     let pages = pages().into_iter().map(|page| (page.path, page.text));
-    let texts = pages.chain([(example.clone(), fs::read_to_string(example).unwrap())]);
+    let texts = pages.chain(examples.map(|example| (example.clone(), fs::read_to_string(example).unwrap())));
     let mut lists = Vec::new();
     for (path, text) in texts {
         let in_text = text.split("\"locked\": [").skip(1).map(|rest| rest.split(']').next().unwrap().to_owned());

@@ -39,7 +39,8 @@ impl fmt::Display for Snippet<'_> {
 /// All pages, each with its path.
 pub(crate) fn pages() -> Vec<Page> {
     let top = ["README.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md"].map(|page| root().join(page));
-    read(files("docs", ".md").into_iter().chain(files("examples", ".md")).chain(top))
+    let folders = ["docs", "examples", "charts"].map(|folder| files(folder, ".md")).concat();
+    read(folders.into_iter().chain(top))
 }
 
 /// The pages, and the manifests with their comments and alerts.
