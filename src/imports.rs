@@ -51,7 +51,7 @@ const ROOMS: &[Room] = &[
     room("error", &["cause", "store", "ipam", "cni", "record", "config", "cluster"]),
     room("explain", &["cause", "ipam"]),
     room("plan", &["cause", "store", "ipam", "manifest", "config"]),
-    room("install", &["flock", "ipam", "config", "cluster"]),
+    room("install", &["flock", "ipam", "record", "config", "cluster"]),
     room(
         "ops",
         &[

@@ -13,6 +13,7 @@ use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, Mutex};
 use std::thread;
 
+use kube_ipam_e2e::cni::Call;
 use kube_ipam_e2e::{binary, skip, wait_until};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
@@ -426,6 +427,41 @@ fn a_folder_that_can_only_be_read_is_named() {
     kube-ipam: can't write /bin/kube-ipam (the node's folder must be mounted there, and writable): Read-only file system (os error 30)
     ");
     assert_eq!(output.status.code(), Some(1));
+}
+
+#[test]
+fn a_store_does_not_change_under_a_pod_unless_told_so() {
+    let machine = Machine::new(&ApiServer::of_a_cluster());
+    let state = machine.path("state");
+    let defaults = |store: &str| json!({ "store": store, "dataDir": machine.path("data"), "stateDir": state });
+    machine.defaults(&defaults("embedded").to_string());
+    assert_eq!(machine.run(&[]).status.code(), Some(0));
+    let call = |verb: &str| {
+        let config = json!({
+            "cniVersion": "1.0.0", "name": "net", "type": "macvlan",
+            "ipam": { "type": "kube-ipam", "subnet": "10.1.0.0/24" },
+        });
+        let call = Call::new(&machine.path("bin/kube-ipam"), verb).container("c-1").ifname("net1").netns("/netns");
+        call.env("CNI_PATH", machine.path("bin"))
+            .env("KUBE_IPAM_CONFIG", machine.path("config/kube-ipam.json"))
+            .config(&config)
+            .run()
+    };
+    call("ADD").ok();
+
+    machine.defaults(&defaults("kubernetes").to_string());
+    let refused = machine.run(&[]);
+    insta::assert_snapshot!(machine.said(&refused), @"kube-ipam: the new defaults name another store, which would assign the addresses of running pods again (interfaces on this node: 1, such as that of container c-1); keep the store, drain the node first, or add --change-store if the new one has these addresses; present store: SQLite in /data; new store: the Kubernetes API, namespace kube-ipam; /config/kube-ipam.json stays as it is");
+    assert_eq!((refused.status.code(), machine.run(&["--check"]).status.code()), (Some(1), Some(1)));
+    assert_eq!(machine.installed_defaults()["store"], "embedded");
+    // Once its addresses are released, or by decision of an operator, it may.
+    assert_eq!(machine.run(&["--change-store"]).status.code(), Some(0));
+    machine.defaults(&defaults("embedded").to_string());
+    assert_eq!(machine.run(&[]).status.code(), Some(0), "the pod's addresses are there");
+    call("DEL").ok();
+    machine.defaults(&defaults("kubernetes").to_string());
+    assert_eq!(machine.run(&[]).status.code(), Some(0));
+    assert_eq!(machine.installed_defaults()["store"], "kubernetes");
 }
 
 /// The calls that change what a reader of a folder finds, or what a power cut leaves.

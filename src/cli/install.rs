@@ -73,6 +73,11 @@ pub(super) struct Install {
     /// A whole key is a prefix too. If the text is empty, no labels are kept, and the node is not read.
     #[arg(long, value_name = "PREFIXES", default_value = "topology.kubernetes.io/")]
     node_labels: LabelPrefixes,
+    /// Install the defaults even if they name another store than the one in which pods of this node have addresses
+    ///
+    /// The new store must have these addresses, or it assigns them again.
+    #[arg(long, requires = "defaults")]
+    change_store: bool,
     /// Keep running and apply every change, until SIGTERM
     ///
     /// Of several running installers, the latest one writes. The variable POD_UID identifies its pod, so that a restarted one
@@ -122,6 +127,7 @@ impl Install {
             node,
             host: Some(config::default_node_name()),
             labels: self.node_labels.clone(),
+            may_change_store: self.change_store,
         };
         // The installed files refer to each other by these paths, so they must be absolute.
         let absolute =

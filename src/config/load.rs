@@ -116,15 +116,27 @@ enum Machine<'a> {
 /// Checks an object before it becomes the node defaults, for mistakes that would fail every ADD. `file` is the path in
 /// mistakes.
 pub fn check_defaults(file: &Path, object: &Map<String, Value>) -> Result<Vec<ConfigWarning>, ConfigErrors> {
+    let (loaded, at) = load_alone(file, object);
+    // Mistakes of the empty block don't count.
+    let mistakes = loaded.network.err().map(|mistakes| mistakes.below(&at)).unwrap_or_default();
+    if mistakes.is_empty() { Ok(loaded.warnings) } else { Err(ConfigErrors(mistakes)) }
+}
+
+/// What calls on this node get from these node defaults, if their network sets nothing itself. `file` is the path in
+/// mistakes.
+pub fn settings_of_defaults(file: &Path, object: &Map<String, Value>) -> CallSettings {
+    load_alone(file, object).0.settings
+}
+
+/// Node defaults below a block that sets nothing, and where they are in mistakes.
+fn load_alone(file: &Path, object: &Map<String, Value>) -> (LoadedConfig, String) {
     let mut diagnostics = Diagnostics::default();
     let found = defaults::DefaultsFile::from_object(file.to_owned(), object.clone(), &mut diagnostics);
     let at = found.defaults.block.at.clone();
     let empty_block = Map::from_iter([(BLOCK.to_owned(), Value::Object(Map::new()))]);
     let purpose = Purpose { add: true, pod: false };
     let loaded = resolve(&empty_block, &Name::closest("node-defaults"), found, purpose, Machine::This, diagnostics);
-    // Mistakes of the empty block don't count.
-    let mistakes = loaded.network.err().map(|mistakes| mistakes.below(&at)).unwrap_or_default();
-    if mistakes.is_empty() { Ok(loaded.warnings) } else { Err(ConfigErrors(mistakes)) }
+    (loaded, at)
 }
 
 fn resolve(

@@ -31,6 +31,7 @@ pub use self::diagnostics::{ConfigErrors, ConfigWarning};
 pub use self::foreign::ForeignKey;
 pub use self::load::{
     LoadedConfig, Purpose, check_defaults, default_node_name, host_local_folders, load, load_elsewhere,
+    settings_of_defaults,
 };
 pub use self::locks::locked_keys;
 pub use self::problem::{ConfigError, Problem};

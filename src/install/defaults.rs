@@ -116,6 +116,11 @@ impl DefaultsBuilder {
     }
 
     /// The defaults as far as they are complete.
+    pub(super) fn object(&self) -> &Map<String, Value> {
+        &self.object
+    }
+
+    /// The same, without its sources.
     pub(super) fn into_object(self) -> Map<String, Value> {
         self.object
     }
@@ -175,7 +180,7 @@ pub(super) fn labels_of(object: &Map<String, Value>) -> Option<Labels> {
     Some(labels)
 }
 
-fn read(file: &Path) -> Option<Map<String, Value>> {
+pub(super) fn read(file: &Path) -> Option<Map<String, Value>> {
     serde_json::from_slice(&fs::read(file).ok()?).ok()
 }
 

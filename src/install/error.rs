@@ -7,6 +7,7 @@ use super::labels::NodeLabelsError;
 use crate::cluster::ClusterError;
 use crate::config::ConfigErrors;
 use crate::ipam::name::NameError;
+use crate::record::RecordError;
 
 /// Why the installation failed. The node keeps what it had before.
 #[derive(Debug, thiserror::Error)]
@@ -50,6 +51,16 @@ pub enum InstallError {
     /// Every ADD would reject these defaults.
     #[error("{mistakes}; {} stays as it is", .target.display())]
     Defaults { mistakes: ConfigErrors, target: PathBuf },
+    /// The defaults name a store that does not know the addresses of running pods.
+    #[error(
+        "the new defaults name another store, which would assign the addresses of running pods again (interfaces on \
+         this node: {count}, such as that of {example}); keep the store, drain the node first, or add --change-store if \
+         the new one has these addresses; present store: {present}; new store: {next}; {} stays as it is", .file.display()
+    )]
+    OtherStore { file: PathBuf, count: usize, example: String, present: String, next: String },
+    /// Whether running pods have addresses in another store is unknown.
+    #[error("can't tell whether pods on this node have addresses in another store")]
+    Records(#[from] RecordError),
     /// The cluster's identity can't be read.
     #[error("can't tell which cluster this is")]
     Cluster(#[source] ClusterError),

@@ -24,6 +24,7 @@ mod generation;
 mod kubeconfig;
 mod labels;
 mod managed_file;
+mod store_change;
 #[cfg(test)]
 mod tests;
 
@@ -74,6 +75,8 @@ pub struct Sources {
     pub host: Option<Name>,
     /// Which of the node's labels are added to its defaults.
     pub labels: LabelPrefixes,
+    /// Whether the defaults may name another store than that of running pods.
+    pub may_change_store: bool,
 }
 
 /// What the installer reads from the API server, with the kubeconfig that it has written.
@@ -233,6 +236,9 @@ impl Installer {
     fn checked(&self, defaults: DefaultsBuilder) -> Result<([ManagedFile; 2], Vec<ConfigWarning>), InstallError> {
         let target = self.targets.config.join(DEFAULTS);
         let warnings = defaults.check(&target)?;
+        if !self.sources.may_change_store {
+            store_change::refuse_under_pods(defaults.object(), &target)?;
+        }
         let content = defaults.content();
         let folder = ManagedFile::folder(self.targets.config.join(ETCD), defaults.into_secret().files());
         Ok(([folder, ManagedFile::file(target, content)], warnings))

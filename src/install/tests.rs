@@ -1,6 +1,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test's verdict is a panic")]
 
 mod labels;
+mod store_change;
 
 use std::collections::BTreeMap;
 use std::fs::{self, Permissions};
@@ -72,6 +73,7 @@ impl Machine {
             node: Some(Name::new("worker-1").unwrap()),
             host: None,
             labels: LabelPrefixes::default(),
+            may_change_store: false,
         };
         Installer::new(sources, Targets { programs: self.path("bin"), config: self.path("config") })
     }

@@ -121,6 +121,16 @@ impl StoreConfig {
         }
     }
 
+    /// Whether both name the same store. Configurations of etcd with one member in common do: its members change.
+    pub fn is_same(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Etcd(one), Self::Etcd(other)) => {
+                one.prefix == other.prefix && one.urls.iter().any(|url| other.urls.contains(url))
+            }
+            (one, other) => one.place() == other.place(),
+        }
+    }
+
     /// What the numbers of its revisions mean.
     pub fn revision_order(&self) -> RevisionOrder {
         match self {

@@ -167,10 +167,8 @@ impl Host {
             let store = json!({ "etcdConfig": { "etcdURL": etcd.config().urls.join(",") } });
             self.plant(&format!("{DEFAULTS}/on-etcd.json"), of_node(store));
         }
-        let installed = json!({
-            "nodeLabels": {}, "cluster": kube_ipam_e2e::api::CLUSTER,
-            "etcdConfig": { "etcdURL": "https://192.0.2.50:2379" },
-        });
+        // Another store would be refused: pods have addresses in this one.
+        let installed = json!({ "nodeLabels": {}, "cluster": kube_ipam_e2e::api::CLUSTER, "store": "embedded" });
         self.plant("etc/kube-ipam/kube-ipam.json", installed.to_string());
         self.api.kubeconfig(&self.path("planted").join(DEFAULTS)).unwrap();
         let kubeconfig = self.api.kubeconfig(&self.path("planted/root/.kube")).unwrap();
