@@ -14,7 +14,7 @@
 //!                            │
 //!                     ipam::decide   pure, step by step: the next transaction, the decision, or a refusal
 //!                            │
-//!                         store      memory | SQLite | etcd
+//!                         store      memory | SQLite | etcd | the Kubernetes API
 //!                            │
 //!                         record     the node's own file per attachment
 //! ```

@@ -218,6 +218,8 @@ fn kubectl_shows_whose_an_address_is_and_selects_by_it() {
     let all = get(&["kube-ipam", "--output", "name"]);
     let kinds: BTreeSet<&str> = all.lines().map(|line| line.split('.').next().unwrap()).collect();
     assert_eq!(kinds, BTreeSet::from(["iplease", "ipattachment", "ipnetwork"]), "{all}");
+    let whole = get(&["iplease", lease[0], "--output", "json", "--show-managed-fields"]);
+    assert!(!whole.contains("managedFields"), "more bytes in each list: {whole}");
     let described = tenant.kubectl(&["describe", "iplease", lease[0]]).unwrap();
     assert!(
         described.contains("Summary:") && described.contains(&format!("Address:    {}", addresses[1])),

@@ -34,6 +34,13 @@ impl Cluster {
         self.wait_installed()
     }
 
+    /// Installs kube-ipam on the nodes with `examples/install`, unchanged. Its store is in the cluster's API.
+    pub fn install_in_the_api(&self) -> Result<()> {
+        self.import_kube_ipam(env!("CARGO_PKG_VERSION"), binary::kube_ipam())?;
+        self.apply_example("install")?;
+        self.wait_installed()
+    }
+
     /// Copies the files of an example, without its folders, to where its user may edit them.
     fn copy_example(&self, name: &str) -> Result<PathBuf> {
         let folder = self.folder.join(name);

@@ -46,6 +46,24 @@ fn configure(cluster: &Cluster, text: &str) -> Result<()> {
     cluster.kubectl("--namespace kube-ipam annotate pods --all test/look-").map(drop)
 }
 
+pub(crate) fn addresses_by_kubectl(cluster: &Cluster, namespace: &Namespace) -> Result<()> {
+    let pods = ["n1", "n2"].map(|node| on(on_both_layers(cluster, &format!("on-{node}")), node));
+    cluster.apply(namespace, &pods)?;
+    cluster.wait_ready(namespace, "--all")?;
+    for pod in cluster.running(namespace)? {
+        let label = |name: &str, value: &str| format!("kube-ipam.cloudnativer.io/{name}={value}");
+        let of_pod = [label("namespace", namespace), label("pod", &pod.name), label("state", "held")].join(",");
+        let leases =
+            cluster.kubectl(&format!("--namespace kube-ipam get ipleases --no-headers --selector {of_pod}"))?;
+        let mut shown: Vec<&str> = leases.lines().filter_map(|line| line.split_whitespace().nth(1)).collect();
+        let mut has: Vec<String> = pod.addresses.values().flatten().map(ToString::to_string).collect();
+        shown.sort_unstable();
+        has.sort_unstable();
+        assert_eq!(shown, has, "{leases}");
+    }
+    Ok(())
+}
+
 pub(crate) fn install(cluster: &mut Cluster, namespace: &Namespace) -> Result<()> {
     let kube_system = cluster.get("namespace kube-system")?["metadata"]["uid"].clone();
     for node in cluster.nodes() {

@@ -161,6 +161,12 @@ fn main() -> ExitCode {
             trials.add(flavour, "a_cluster_network_in_a_list_of_configurations_gets_its_addresses_back", multus::list);
         }
     }
+    trials.add_in_the_api("pods_of_both_nodes_have_an_address_of_their_own_on_each_interface", interfaces::distinct);
+    trials.add_in_the_api("a_pod_holds_nothing_for_the_ten_sandboxes_that_it_had_before", interfaces::rebuilt);
+    trials.add_in_the_api("pods_get_exactly_what_their_annotations_request", fixed::exactly);
+    trials
+        .add_in_the_api("a_second_pod_waits_for_a_fixed_address_and_starts_when_it_is_free", fixed::refused_until_free);
+    trials.add_in_the_api("kubectl_shows_the_addresses_of_each_pod", examples::addresses_by_kubectl);
     trials.add_installed("the_installer_equips_each_node_and_follows_what_the_cluster_says", examples::install);
     trials.add_installed(
         "the_labels_of_a_node_decide_from_which_range_its_pods_draw_and_other_labels_take_nothing_from_them",

@@ -34,8 +34,10 @@ struct Clusters {
     shared: OnceLock<Result<Cluster, String>>,
     /// For trials that do something to the cluster: one has it at a time.
     disturbed: OnceLock<Result<Mutex<Cluster>, String>>,
-    /// Like that one, but kube-ipam came to it by `examples/install`.
+    /// Like that one, but kube-ipam came to it by `examples/install-etcd`.
     installed: OnceLock<Result<Mutex<Cluster>, String>>,
+    /// For trials that leave the cluster itself alone; kube-ipam came to it by `examples/install`.
+    in_the_api: OnceLock<Result<Cluster, String>>,
 }
 
 /// How a trial comes to a cluster that is not there yet.
@@ -82,7 +84,23 @@ impl Trials {
         });
     }
 
-    /// Adds a trial on a cluster with Multus to which kube-ipam came by `examples/install`, and that it has for itself.
+    /// Adds a trial that leaves the cluster itself alone. kube-ipam came to it by `examples/install`, and has its store in
+    /// the cluster's API.
+    pub(crate) fn add_in_the_api(&mut self, name: &str, body: fn(&Cluster, &Namespace) -> Result<()>) {
+        self.add_with(Flavour::ConfDir, format!("in_the_api::{name}"), move |clusters, start, namespace| {
+            let installed = || {
+                let cluster = start(Options { installed: false, ..Options::new(Flavour::ConfDir) })?;
+                cluster.install_in_the_api().map_err(|error| error.to_string())?;
+                Ok(cluster)
+            };
+            let cluster = clusters.in_the_api.get_or_init(installed).as_ref().map_err(String::clone)?;
+            body(cluster, &Namespace::create(cluster, namespace)?)?;
+            Namespace::end(cluster, namespace)
+        });
+    }
+
+    /// Adds a trial on a cluster with Multus to which kube-ipam came by `examples/install-etcd`, and that it has for
+    /// itself.
     pub(crate) fn add_installed(&mut self, name: &str, body: fn(&mut Cluster, &Namespace) -> Result<()>) {
         self.add_with(Flavour::Multus, format!("installed::{name}"), move |clusters, start, namespace| {
             let installed = || {
