@@ -52,17 +52,40 @@ impl Helm {
         self.run(&["lint", "--strict", &chart().display().to_string()])
     }
 
-    /// Its notes for whoever installs it with these settings (`--set`) in a tenant's namespace.
+    /// Its notes for whoever installs it with these settings (`--set`) in a tenant's namespace. Installs nothing.
     ///
     /// # Errors
     /// If Helm or the API server refuses it.
     pub fn notes(&self, tenant: &Tenant<'_>, settings: &[&str]) -> Result<String> {
-        let (chart, kubeconfig) = (chart().display().to_string(), tenant.owner().kubeconfig.display().to_string());
-        let mut args = vec!["install", "kube-ipam", &chart, "--dry-run=server", "--kubeconfig", &kubeconfig];
-        args.extend(["--namespace", tenant.namespace()]);
+        let chart = chart().display().to_string();
+        let mut args = vec!["install", "kube-ipam", &chart, "--dry-run=server"];
         settings.iter().for_each(|setting| args.extend(["--set", setting]));
-        let printed = self.run(&args)?;
+        let printed = self.run_in(tenant, &args)?;
         Ok(printed.split_once("\nNOTES:\n").ok_or("the release has no notes")?.1.to_owned())
+    }
+
+    /// Installs it in a tenant's namespace, or upgrades it there, with these settings.
+    ///
+    /// # Errors
+    /// If Helm or the API server refuses it.
+    pub fn upgrade(&self, tenant: &Tenant<'_>, settings: &[&str]) -> Result<()> {
+        let chart = chart().display().to_string();
+        let mut args = vec!["upgrade", "--install", "kube-ipam", &chart];
+        settings.iter().for_each(|setting| args.extend(["--set", setting]));
+        self.run_in(tenant, &args).map(drop)
+    }
+
+    /// Uninstalls it.
+    ///
+    /// # Errors
+    /// If Helm or the API server refuses it.
+    pub fn uninstall(&self, tenant: &Tenant<'_>) -> Result<()> {
+        self.run_in(tenant, &["uninstall", "kube-ipam"]).map(drop)
+    }
+
+    fn run_in(&self, tenant: &Tenant<'_>, args: &[&str]) -> Result<String> {
+        let kubeconfig = tenant.owner().kubeconfig.display().to_string();
+        self.run(&[args, &["--kubeconfig", &kubeconfig, "--namespace", tenant.namespace()]].concat())
     }
 
     fn run(&self, args: &[&str]) -> Result<String> {

@@ -9,6 +9,7 @@ use kube_ipam::ipam::name::Name;
 use kube_ipam_e2e::api_server::ApiServer;
 use kube_ipam_e2e::checkout::root;
 use kube_ipam_e2e::manifests::{Helm, chart, kustomize};
+use kube_ipam_e2e::node::Node;
 use serde_json::{Value, json};
 
 /// Objects by kind and name.
@@ -213,4 +214,31 @@ fn its_notes_say_what_to_do_next() {
     let notes = helm.notes(&tenant, &["store=embedded"]).unwrap();
     assert!(!notes.contains("get ipleases") && !notes.contains(&elsewhere), "{notes}");
     assert!(notes.contains("kube-ipam sweep") && notes.contains("one node"), "{notes}");
+}
+
+#[test]
+fn an_address_outlives_upgrades_and_the_release() {
+    let test = "an_address_outlives_upgrades_and_the_release";
+    let (Some(helm), Some(server)) = (Helm::installed_or_skip(test), ApiServer::start(test)) else { return };
+    let tenant = server.tenant().unwrap();
+    helm.upgrade(&tenant, &[]).unwrap();
+    let established = ["wait", "--for=condition=Established", "--timeout=60s", "customresourcedefinitions", "--all"];
+    tenant.kubectl(&established).unwrap();
+    let node = Node::on_kubernetes(&tenant);
+    let network = node.network(json!({ "subnet": "10.1.0.0/24" }));
+    let address = network.call("ADD", "c-1").run().ok().address();
+    let held = || {
+        let leases = tenant.kubectl(&["get", "ipleases", "--no-headers"]).unwrap();
+        leases.contains(address.split('/').next().unwrap())
+    };
+    assert!(held());
+    helm.upgrade(&tenant, &["controller.enabled=false", "defaults.sticky=true"]).unwrap();
+    assert!(held());
+    let map = tenant.kubectl(&["get", "configmap", "kube-ipam", "--output", "yaml"]).unwrap();
+    assert!(map.contains(r#""sticky": true"#), "{map}");
+    helm.uninstall(&tenant).unwrap();
+    assert!(held() && tenant.kubectl(&["get", "daemonsets,configmaps", "--output", "name"]).unwrap().is_empty());
+    // It comes back to what is there.
+    helm.upgrade(&tenant, &[]).unwrap();
+    assert_eq!(network.call("ADD", "c-1").run().ok().address(), address);
 }
