@@ -185,6 +185,22 @@ fn each_preset_mounts_the_folder_that_the_installer_writes_to() {
 }
 
 #[test]
+fn the_installer_and_its_probe_have_the_same_options() {
+    let Some(helm) = Helm::installed_or_skip("the_installer_and_its_probe_have_the_same_options") else { return };
+    let values = json!({ "changeStore": true, "nodes": { "preset": "k3s", "labels": "" } });
+    let objects = helm.template("kube-ipam", &values).unwrap();
+    let daemon_set = objects.iter().find(|object| object["kind"] == "DaemonSet").unwrap();
+    let container = &daemon_set["spec"]["template"]["spec"]["containers"][0];
+    let texts = |list: &Value| serde_json::from_value::<Vec<String>>(list.clone()).unwrap();
+    let args = texts(&container["args"]);
+    let named = ["--change-store", "--node-labels=", "--bin-dir=/var/lib/rancher/k3s/data/cni"];
+    assert!(named.iter().all(|option| args.iter().any(|arg| arg == option)), "{args:?}");
+    let check = args.iter().map(|arg| if arg == "--watch" { "--check".to_owned() } else { arg.clone() });
+    let probe = texts(&container["readinessProbe"]["exec"]["command"]);
+    assert_eq!(probe, [vec!["/kube-ipam".to_owned()], check.collect()].concat());
+}
+
+#[test]
 fn values_that_make_no_sense_are_refused_with_what_is_possible() {
     let test = "values_that_make_no_sense_are_refused_with_what_is_possible";
     let Some(helm) = Helm::installed_or_skip(test) else { return };
