@@ -116,6 +116,17 @@ impl Node {
         self
     }
 
+    /// The same machine. Its store in the API server is in another namespace.
+    ///
+    /// # Panics
+    /// If its files can't be written.
+    #[must_use]
+    pub fn with_store_in(mut self, namespace: &str) -> Self {
+        self.store["kubernetesConfig"]["namespace"] = json!(namespace);
+        self.set_defaults(&json!({}));
+        self
+    }
+
     /// The same machine and files with another plugin.
     #[must_use]
     pub fn with(&self, plugin: Plugin) -> Self {

@@ -44,8 +44,9 @@ pub(super) struct PlanArgs {
     /// Count what is in use in the cluster: addresses in the store of the node defaults, pods of the API server
     #[arg(long)]
     live: bool,
-    /// The folder of an embedded store, or a comma list of the URLs of an etcd (its credentials come from the node
-    /// defaults), for a plan with --live; overrides the node defaults
+    /// The folder of an embedded store, a comma list of the URLs of an etcd (its credentials come from the node
+    /// defaults), or `kubernetes://NAMESPACE` for custom resources, which --kubeconfig or that of the node defaults
+    /// reaches; for a plan with --live; overrides the node defaults
     #[arg(long, value_name = "DIR|URLS", requires = "live", conflicts_with = "data_dir")]
     store: Option<String>,
     /// The folder of an embedded store, for a plan with --live; overrides the node defaults

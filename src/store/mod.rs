@@ -43,7 +43,10 @@ pub use self::backend::{Backend, EtcdConfig, StoreConfig};
 pub(crate) use self::backoff::Backoff;
 pub use self::etcd::{EtcdInspector, EtcdStore, KeyPermission, MemberStatus, Rights};
 pub use self::history::{Change, HistoryEnd, KeyHistory};
-pub use self::kubernetes::{KubernetesConfig, KubernetesStore};
+pub use self::kubernetes::{
+    FaultyObject, KubernetesConfig, KubernetesInspector, KubernetesStore, NamespaceState, ObjectFault, ObjectName,
+    OpenObject, ReadTimes, ResourceReport, ServedResources,
+};
 pub use self::memory::{MemoryMap, MemoryStore};
 pub use self::overlay::Overlay;
 pub use self::revision::{Revision, RevisionOrder};

@@ -244,6 +244,23 @@ pub(super) fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     text.trim().parse().ok().map(Duration::from_secs)
 }
 
+/// Whether an answer is the API server's own 404.
+pub(super) fn is_missing(response: &Response) -> bool {
+    let status: Status = serde_json::from_slice(&response.body).unwrap_or_default();
+    response.status == 404 && is_the_servers(&status, &response.body)
+}
+
+/// What the server says in an answer that refuses a request.
+pub(super) fn message_of(response: &Response) -> String {
+    let status: Status = serde_json::from_slice(&response.body).unwrap_or_default();
+    quoted(message(&status, &response.body).unwrap_or("no reason given"))
+}
+
+/// The problem of an answer that nobody expects.
+pub(super) fn other(url: &str, resource: &'static str, response: &Response) -> Problem {
+    Problem::Other { url: url.to_owned(), resource, status: response.status, message: message_of(response) }
+}
+
 /// A text from outside, as one line of limited length.
 fn quoted(text: &str) -> String {
     let line = text.trim().chars().map(|c| if c.is_control() { ' ' } else { c });

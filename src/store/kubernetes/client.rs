@@ -178,9 +178,30 @@ impl Client {
         }
     }
 
+    /// A page of objects, whatever their `spec` is.
+    pub(super) async fn objects(&self, page: &ListPage<'_>, deadline: Deadline) -> Result<Listed<Json>, ListError> {
+        self.list(page, deadline).await
+    }
+
+    /// The answer to a GET that is sent once.
+    pub(super) async fn get_once(&self, path: &str, deadline: Deadline) -> Result<Response, Cause> {
+        let request = request::read(path).map_err(Cause::new)?;
+        self.send(request, deadline, MAX_OBJECT).await.map_err(Cause::new)
+    }
+
+    /// The API server's URL.
+    pub(super) fn url(&self) -> &str {
+        self.endpoint.url()
+    }
+
+    /// The namespace of the objects.
+    pub(super) fn namespace(&self) -> &str {
+        &self.namespace
+    }
+
     /// A page of objects.
     pub(super) async fn page(&self, page: &ListPage<'_>, deadline: Deadline) -> Result<Listed<Arc<Stored>>, ListError> {
-        let Listed { items, continues, version } = self.list::<Json>(page, deadline).await?;
+        let Listed { items, continues, version } = self.objects(page, deadline).await?;
         let items = items.into_iter().map(|item| listed(item).map_err(corrupt)).collect::<Result<_, _>>();
         Ok(Listed { items: items.map_err(ListError::Store)?, continues, version })
     }

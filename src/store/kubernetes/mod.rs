@@ -14,6 +14,7 @@
 //!            └─ attempt   lock, commit, finish; single: a write of one key
 //!
 //! clean       resolves what is left on one object, outside of any transaction
+//! inspect     what the server serves, and each object by itself, for `doctor`
 //! object      what is stored, as `spec`; value and name: how it gets through the API unchanged
 //! api, step   requests and answers; what a machine does next
 //! rules       why each step is as it is
@@ -30,6 +31,7 @@ mod clean;
 mod client;
 mod driver;
 mod forward;
+mod inspect;
 mod known;
 mod lists;
 mod manifest;
@@ -53,5 +55,9 @@ mod value;
 mod view;
 mod watch;
 
+pub use self::inspect::{
+    FaultyObject, KubernetesInspector, NamespaceState, ObjectFault, ObjectName, OpenObject, ReadTimes, ResourceReport,
+    ServedResources,
+};
 pub use self::store::{KubernetesConfig, KubernetesStore};
 pub(in crate::store) use self::watch::KubernetesWatch;

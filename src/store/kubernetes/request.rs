@@ -57,9 +57,19 @@ fn request(method: Method, path: String, accept: &'static str, body: Option<Json
     }
 }
 
+/// The path of an object.
+pub(super) fn path_of(namespace: &str, place: &Place) -> String {
+    format!("{}/{}", path(namespace, place.resource), place.name)
+}
+
 /// Reads an object.
 pub(super) fn get(namespace: &str, place: &Place) -> http::Result<Request<Vec<u8>>> {
-    request(Method::GET, format!("{}/{}", path(namespace, place.resource), place.name), JSON, None)
+    read(&path_of(namespace, place))
+}
+
+/// Reads what is at a path.
+pub(super) fn read(path: &str) -> http::Result<Request<Vec<u8>>> {
+    request(Method::GET, path.to_owned(), JSON, None)
 }
 
 /// Changes an object.
@@ -70,7 +80,7 @@ pub(super) fn write(
     summarize: Summarize,
 ) -> Result<http::Result<Request<Vec<u8>>>, ObjectError> {
     let all = path(namespace, place.resource);
-    let one = || format!("{all}/{}", place.name);
+    let one = || path_of(namespace, place);
     let manifest = |object, version| manifest(place, namespace, object, version, summarize);
     Ok(match write.change() {
         Change::Create(object) => request(Method::POST, all, JSON, Some(manifest(object, None)?)),

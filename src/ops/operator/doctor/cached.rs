@@ -4,7 +4,9 @@ use std::rc::Rc;
 
 use super::cluster::definitions::Definitions;
 use super::store::contents::Contents;
+use super::store::custom_resources::Inspected as InspectedObjects;
 use super::store::etcd::EtcdSurvey;
+use super::store::kubernetes::KubernetesSurvey;
 use super::store::sqlite::Inspected;
 use crate::cluster::ServerVersion;
 
@@ -15,6 +17,10 @@ pub(super) struct Cached {
     pub(super) store_answers: Option<bool>,
     /// The members of etcd.
     pub(super) etcd: Option<Rc<Result<EtcdSurvey, String>>>,
+    /// The resources of a store in the Kubernetes API.
+    pub(super) kubernetes: Option<Rc<Result<KubernetesSurvey, String>>>,
+    /// Their objects.
+    pub(super) kubernetes_objects: Option<Rc<Vec<InspectedObjects>>>,
     /// The files of an embedded store.
     pub(super) sqlite: Option<Rc<Inspected>>,
     /// The entries of the store.

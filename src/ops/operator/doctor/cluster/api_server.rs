@@ -52,7 +52,9 @@ fn next(details: &str) -> String {
 }
 
 /// The version and the clock, read once; `None` without an API server.
-pub(super) fn version(context: &mut Context<'_>) -> Option<Rc<Result<ServerVersion, String>>> {
+pub(in crate::ops::operator::doctor) fn version(
+    context: &mut Context<'_>,
+) -> Option<Rc<Result<ServerVersion, String>>> {
     if let Some(version) = &context.cached.version {
         return Some(Rc::clone(version));
     }

@@ -5,8 +5,10 @@ use super::forbidden::unread;
 use super::rights::{Right, first_rights, resource, right, rule, surplus};
 use crate::cluster::{AccessRules, AccountRef, ClusterError, LeaderLease};
 use crate::explain::{Command, Commands, Tool};
+use crate::ops::operator::doctor::store::custom_resources_rights;
 use crate::ops::operator::doctor::subject::{Subject, commands};
 use crate::ops::operator::doctor::{Context, Outcome, Remedy, Status};
+use crate::store::StoreConfig;
 
 /// The account of examples/install/controller.
 const ACCOUNT: AccountRef<'_> = AccountRef { namespace: controller::NAMESPACE, name: controller::NAME };
@@ -59,14 +61,23 @@ const OF_OTHER_KINDS: [Right; 9] = [
 pub(in crate::ops::operator::doctor) fn check(context: &mut Context<'_>, report: &mut dyn FnMut(Outcome)) {
     let subject = Subject::new(format!("ServiceAccount {}/{}", ACCOUNT.namespace, ACCOUNT.name));
     let (next, is_cluster_named) = (&context.options.commands, context.node.settings.cluster.is_some());
+    let store = match context.store() {
+        Some(StoreConfig::Kubernetes(config)) => Some(config.namespace.as_str()),
+        _ => None,
+    };
     let Ok(Some(api)) = context.api() else { return };
     let lease = LeaderLease::new(controller::NAMESPACE, controller::NAME).and_then(|lease| api.leader_record(&lease));
     // The rights of an account that does not exist are those of everybody.
     if matches!(lease, Ok(None)) {
         return report(subject.skipped("no controller has run, so its rights are not judged"));
     }
+    let of_store = store.map(|namespace| api.access_rules_of(&ACCOUNT, namespace)).transpose();
+    let of_store = of_store.unwrap_or_default();
     match api.access_rules_of(&ACCOUNT, ACCOUNT.namespace) {
-        Ok(rules) => judge(&subject, &rules, is_cluster_named, next).into_iter().for_each(report),
+        Ok(rules) => {
+            let store = store.zip(of_store.as_ref());
+            judge(&subject, &rules, store, is_cluster_named, next).into_iter().for_each(report);
+        }
         Err(ClusterError::Forbidden { user, message, .. }) => report(subject.skipped_until(
             format!("its rights are not known, since {user} may not impersonate it: {message}"),
             commands("run this as somebody who may", [list_rights(next)]),
@@ -81,7 +92,14 @@ fn list_rights(next: &Commands) -> Command {
     next.kubectl(&["auth", "can-i", "--list", &user, "-n", ACCOUNT.namespace])
 }
 
-fn judge(subject: &Subject, rules: &AccessRules, is_cluster_named: bool, next: &Commands) -> Vec<Outcome> {
+/// Judges the account by its rules, and those in the namespace of a store in the API server.
+fn judge(
+    subject: &Subject,
+    rules: &AccessRules,
+    store: Option<(&str, &AccessRules)>,
+    is_cluster_named: bool,
+    next: &Commands,
+) -> Vec<Outcome> {
     let allows =
         |right: &Right| rules.rules.iter().any(|rule| rule.allows(right.group, right.resource, right.verb, right.name));
     let lacking = NEEDS.iter().filter(|(right, ..)| !allows(right));
@@ -96,7 +114,9 @@ fn judge(subject: &Subject, rules: &AccessRules, is_cluster_named: bool, next: &
             }
         })
         .collect();
-    let needed: Vec<Right> = NEEDS.iter().map(|(right, ..)| *right).chain(OF_OTHER_KINDS).collect();
+    outcomes.extend(store.and_then(|(namespace, rules)| lacks_store(subject, namespace, rules, next)));
+    let of_store = store.map(|_| custom_resources_rights::needed()).into_iter().flatten();
+    let needed: Vec<Right> = NEEDS.iter().map(|(right, ..)| *right).chain(OF_OTHER_KINDS).chain(of_store).collect();
     let surplus: Vec<String> = rules.rules.iter().flat_map(|rule| surplus(rule, &needed)).collect();
     if !surplus.is_empty() {
         let bindings = next.kubectl(&["get", "clusterrolebindings,rolebindings", "-A", "-o", "wide"]);
@@ -112,6 +132,24 @@ fn judge(subject: &Subject, rules: &AccessRules, is_cluster_named: bool, next: &
         outcomes.push(subject.ok("RBAC allows what the controller needs, and no more"));
     }
     outcomes
+}
+
+/// What the account may not do with the resources of the store.
+fn lacks_store(subject: &Subject, namespace: &str, rules: &AccessRules, next: &Commands) -> Option<Outcome> {
+    let lacking = custom_resources_rights::lacking(&rules.rules);
+    if lacking.is_empty() {
+        return None;
+    }
+    let rights = custom_resources_rights::text(&lacking);
+    Some(match &rules.incomplete {
+        Some(cause) => {
+            subject.skipped(format!("whether it may {rights} in namespace {namespace} is not known: {cause}"))
+        }
+        None => subject.error(
+            format!("it may not {rights} in namespace {namespace}, where the store is; {NO_SCAN}"),
+            custom_resources_rights::grant(namespace, next),
+        ),
+    })
 }
 
 fn grant(right: &Right, next: &Commands) -> Remedy {
@@ -142,7 +180,7 @@ mod tests {
 
     fn judged(rules: Vec<AccessRule>, is_cluster_named: bool) -> Vec<Outcome> {
         let rules = AccessRules { rules, incomplete: None };
-        judge(&Subject::new("account"), &rules, is_cluster_named, &Commands::default())
+        judge(&Subject::new("account"), &rules, None, is_cluster_named, &Commands::default())
     }
 
     fn all() -> Vec<AccessRule> {
@@ -180,7 +218,7 @@ mod tests {
     #[test]
     fn rules_that_the_server_cannot_list_are_not_said_to_lack() {
         let rules = AccessRules { rules: Vec::new(), incomplete: Some("webhook authorizer".to_owned()) };
-        let outcomes = judge(&Subject::new("account"), &rules, false, &Commands::default());
+        let outcomes = judge(&Subject::new("account"), &rules, None, false, &Commands::default());
         assert!(outcomes.iter().all(|outcome| outcome.status == Status::Skipped), "{outcomes:?}");
     }
 }

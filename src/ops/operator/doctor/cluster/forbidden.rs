@@ -7,7 +7,7 @@ use crate::ops::operator::doctor::Outcome;
 use crate::ops::operator::doctor::subject::{Subject, commands};
 
 /// The outcome of a check whose objects could not be read.
-pub(super) fn unread(subject: &Subject, error: &ClusterError, next: &Commands) -> Outcome {
+pub(in crate::ops::operator::doctor) fn unread(subject: &Subject, error: &ClusterError, next: &Commands) -> Outcome {
     match error {
         ClusterError::Forbidden { .. } => subject.skipped_until(
             format!("this kubeconfig may not read that, and the one of a node need not: {}", chain(error)),

@@ -4,7 +4,7 @@ pub(super) mod api_server;
 pub(super) mod controller;
 pub(super) mod controller_rights;
 pub(super) mod definitions;
-mod forbidden;
+pub(super) mod forbidden;
 pub(super) mod installed_defaults;
 pub(super) mod installer;
 pub(super) mod leaks;

@@ -6,13 +6,14 @@ use super::forbidden::unread;
 use crate::cluster::{AccessRule, AccessRules};
 use crate::config::read_defaults;
 use crate::explain::{Commands, Tool};
+use crate::ops::operator::doctor::store::custom_resources_rights;
 use crate::ops::operator::doctor::subject::{Subject, commands};
 use crate::ops::operator::doctor::{Context, Outcome, Remedy, Status};
 use crate::store::StoreConfig;
 
 /// The namespace whose rules are read. Rules for all namespaces apply there, too, and a right to its secrets is the
 /// worst that an account of a node can have.
-const NAMESPACE: &str = "kube-system";
+pub(in crate::ops::operator::doctor) const NAMESPACE: &str = "kube-system";
 
 /// The account of the nodes in examples/install/rbac.yaml.
 const ACCOUNT: &str = "system:serviceaccount:kube-ipam:kube-ipam";
@@ -22,7 +23,7 @@ const SHOWN: usize = 5;
 
 /// A right, as in a rule of a role.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Right {
+pub(in crate::ops::operator::doctor) struct Right {
     pub(super) group: &'static str,
     pub(super) resource: &'static str,
     pub(super) verb: &'static str,
@@ -30,7 +31,11 @@ pub(super) struct Right {
     pub(super) name: Option<&'static str>,
 }
 
-pub(super) const fn right(group: &'static str, resource: &'static str, verb: &'static str) -> Right {
+pub(in crate::ops::operator::doctor) const fn right(
+    group: &'static str,
+    resource: &'static str,
+    verb: &'static str,
+) -> Right {
     Right { group, resource, verb, name: None }
 }
 
@@ -55,6 +60,11 @@ const ALL: [Right; 11] = [
     right("events.k8s.io", "events", "create"),
 ];
 
+/// All rights that a node needs, whatever its store is.
+pub(in crate::ops::operator::doctor) fn needed_of_node() -> impl Iterator<Item = Right> {
+    ALL.into_iter()
+}
+
 /// The API groups in which every user may ask about itself (the ClusterRole system:basic-user).
 const OF_EVERYBODY: [&str; 2] = ["authorization.k8s.io", "authentication.k8s.io"];
 
@@ -69,6 +79,8 @@ struct Features {
     cluster_is_named: bool,
     /// All nodes share the store.
     shared_store: bool,
+    /// The store is in the API server.
+    store_in_api: bool,
 }
 
 impl Features {
@@ -81,6 +93,7 @@ impl Features {
             sticky: is_on(&defaults, "sticky"),
             cluster_is_named: settings.cluster.is_some(),
             shared_store: matches!(settings.store, Ok(StoreConfig::Etcd(_) | StoreConfig::Kubernetes(_))),
+            store_in_api: matches!(settings.store, Ok(StoreConfig::Kubernetes(_))),
         }
     }
 
@@ -166,7 +179,10 @@ fn judge(subject: &Subject, features: Features, rules: &AccessRules, next: &Comm
             None => subject.fault(status, message, grant(&right, next)),
         });
     }
-    let surplus: Vec<String> = rules.rules.iter().flat_map(|rule| surplus(rule, &ALL)).collect();
+    // Those of the store have a check of their own.
+    let of_store = features.store_in_api.then(custom_resources_rights::needed).into_iter().flatten();
+    let needed: Vec<Right> = ALL.into_iter().chain(of_store).collect();
+    let surplus: Vec<String> = rules.rules.iter().flat_map(|rule| surplus(rule, &needed)).collect();
     if !surplus.is_empty() {
         outcomes.push(subject.warning(
             format!("the node's account may do more than kube-ipam needs: {}", first_rights(&surplus)),
@@ -195,7 +211,7 @@ pub(super) fn rule(right: &Right) -> String {
 }
 
 /// The first of these rights, and how many more there are.
-pub(super) fn first_rights(rights: &[String]) -> String {
+pub(in crate::ops::operator::doctor) fn first_rights(rights: &[String]) -> String {
     let shown = rights.iter().take(SHOWN).cloned().collect::<Vec<_>>().join(", ");
     match rights.len().saturating_sub(SHOWN) {
         0 => shown,
@@ -209,7 +225,7 @@ pub(super) fn resource(group: &str, resource: &str) -> String {
 }
 
 /// What a rule allows beyond these rights: `list secrets`.
-pub(super) fn surplus(rule: &AccessRule, needed: &[Right]) -> Vec<String> {
+pub(in crate::ops::operator::doctor) fn surplus(rule: &AccessRule, needed: &[Right]) -> Vec<String> {
     let mut found = Vec::new();
     for group in rule.api_groups.iter().filter(|group| !OF_EVERYBODY.contains(&group.as_str())) {
         for kind in &rule.resources {
@@ -234,7 +250,7 @@ mod tests {
     use super::*;
 
     const FEATURES: Features =
-        Features { annotations: true, sticky: false, cluster_is_named: false, shared_store: true };
+        Features { annotations: true, sticky: false, cluster_is_named: false, shared_store: true, store_in_api: false };
 
     fn rule(group: &str, resource: &str, verbs: &[&str], names: &[&str]) -> AccessRule {
         let list = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect();
@@ -308,6 +324,10 @@ mod tests {
             with(rule("", "namespaces", &["get"], &[]))[0].1,
             "the node's account may do more than kube-ipam needs: get namespaces"
         );
+        let of_store = rule("kube-ipam.cloudnativer.io", "*", &["update"], &[]);
+        assert!(with(of_store.clone())[0].1.ends_with("needs: update *.kube-ipam.cloudnativer.io"));
+        let in_api = Features { store_in_api: true, ..FEATURES };
+        assert_eq!(judged(in_api, installed().into_iter().chain([of_store]).collect())[0].0, Status::Ok);
         let many = rule("", "pods", &["create", "delete", "list", "patch", "update", "watch"], &[]);
         assert!(with(many)[0].1.ends_with("update pods, and 1 more"));
     }

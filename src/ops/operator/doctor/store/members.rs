@@ -19,7 +19,7 @@ const NEARLY_FULL: u64 = 80;
 const FULL: u64 = 95;
 
 /// An ADD sends several requests one after another. If one read takes this part of its time, they can't all be in time.
-const SLOW_SHARE: u32 = 10;
+pub(super) const SLOW_SHARE: u32 = 10;
 
 /// How many old revisions etcd may keep. With leases of 1 KiB, these are half of its default quota.
 const MANY_REVISIONS: u64 = 1_000_000;
@@ -187,7 +187,7 @@ fn latency_of(config: &EtcdConfig, member: &Member, timeout: Duration, is_node: 
     ))
 }
 
-fn milliseconds(time: Duration) -> String {
+pub(super) fn milliseconds(time: Duration) -> String {
     format!("{:.1} ms", time.as_secs_f64() * 1e3)
 }
 

@@ -106,7 +106,7 @@ pub(super) fn place(subject: &Subject, report: &SqliteReport) -> Outcome {
         Some(kind) => subject.error(
             format!("the folder is on a network file system ({kind}), whose locks SQLite can't rely on: the database may be \
                      damaged, and one address may get two owners"),
-            Remedy::new("set dataDir to a folder on a local disk; addresses that several nodes share belong in etcd"),
+            Remedy::new("set dataDir to a folder on a local disk; addresses that several nodes share belong in etcd or in the Kubernetes API"),
         ),
     }
 }
