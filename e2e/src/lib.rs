@@ -16,7 +16,7 @@
 //!  tests/store_watch.rs ────► gate ──────► etcd            (connections that end while members run)
 //!  tests/command_line.rs ───► operator ─► node             (verbs of the operator)
 //!  tests/doctor_store.rs ───► etcd, node, diagnosis         (planted faults of stores)
-//!  tests/doctor_kubernetes.rs ─► api_server, diagnosis     (planted faults of the store in an API server)
+//!  tests/doctor_kubernetes/ ─► api_server, diagnosis     (planted faults of the store in an API server)
 //!  tests/doctor_cluster/ ─► api, machines, diagnosis       (planted faults of clusters)
 //!  tests/members.rs ────────► faulty_member, etcd          (members that respond wrongly)
 //!  tests/plan_terminal.rs ──► pty                          (a terminal of any width)

@@ -129,6 +129,8 @@ struct State {
     late: usize,
     healed: bool,
     ended: bool,
+    /// The fault of requests whose path contains a text. There are no others then.
+    planted: Option<(String, Fault)>,
 }
 
 struct Request {
@@ -182,6 +184,11 @@ impl FaultyNetwork {
         KubernetesConfig { access, namespace: tenant.namespace().to_owned() }
     }
 
+    /// From now on, only the requests whose path contains this text have a fault, and all of them this one.
+    pub fn plant(&self, path: &str, fault: Fault) {
+        self.shared.state().planted = Some((path.to_owned(), fault));
+    }
+
     /// Ends all faults, and waits until each late request was answered. Returns how many requests had each fault, and the
     /// number of all.
     pub fn heal(&self) -> (BTreeMap<Fault, usize>, u64) {
@@ -230,7 +237,7 @@ impl Shared {
 
     /// Passes a request on, unless its fault prevents it. Returns what the client gets, and whether its connection ends.
     fn pass(self: &Arc<Self>, request: Request) -> io::Result<(Vec<u8>, bool)> {
-        let (fault, mut random) = self.next_fault(request.is_read());
+        let (fault, mut random) = self.next_fault(&request);
         let nothing = (Vec::new(), true);
         let answered = |answer: Vec<u8>| (answer, false);
         let Some(fault) = fault else { return self.forward(&request).map(answered) };
@@ -282,12 +289,17 @@ impl Shared {
         })
     }
 
-    fn next_fault(&self, reads: bool) -> (Option<Fault>, SplitMix64) {
+    fn next_fault(&self, request: &Request) -> (Option<Fault>, SplitMix64) {
         let mut state = self.state();
         state.requests += 1;
         self.changed.notify_all();
         let mut random = SplitMix64::of(&format!("{}/{}", self.seed, state.requests));
-        let (one_of, faults): (u128, &[Fault]) = if reads { (FAULTY_READS, &READS) } else { (FAULTY_WRITES, &WRITES) };
+        if let Some((path, fault)) = &state.planted {
+            let has_fault = request.path().contains(path.as_str()) && !state.healed;
+            return (has_fault.then_some(*fault), random);
+        }
+        let (one_of, faults): (u128, &[Fault]) =
+            if request.is_read() { (FAULTY_READS, &READS) } else { (FAULTY_WRITES, &WRITES) };
         if state.healed || random.below(one_of) > 0 {
             return (None, random);
         }
@@ -330,6 +342,10 @@ impl Shared {
 }
 
 impl Request {
+    fn path(&self) -> &str {
+        self.head.split(' ').nth(1).unwrap_or_default()
+    }
+
     fn is_read(&self) -> bool {
         self.head.starts_with("GET ")
     }

@@ -78,6 +78,8 @@ fn repeats(check: &str, words: &[String], options: &[String]) {
             // It reads networks and pods only to say who could get an address.
             "--kubeconfig" | "--cni-dir" if verb == "list" => !has_word("--free"),
             "--kubeconfig" | "--cni-dir" if verb == "usage" => !has_word("--map"),
+            // It reads the API server only for whom an address is reserved.
+            "--kubeconfig" if verb == "reserve" => !has_word("--for"),
             // This sweep asks no API server.
             "--kubeconfig" if has_word("--node") || has_word("--marked") => verb == "sweep",
             // The kubeconfig of the run is what has to be another one.

@@ -171,6 +171,7 @@ pub const CHECKS: &[Check] = &[
     store("sqlite-journal", store::embedded::journal),
     store("sqlite-place", store::embedded::place),
     store("store-entries", store::content::entries),
+    store("attachments", store::content::attachments),
     store("store-times", store::content::times),
     store("ranges", store::content::ranges),
     own_store("recovery", store::history::recovery),

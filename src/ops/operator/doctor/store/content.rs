@@ -1,4 +1,4 @@
-//! `store-entries`, `store-times` and `ranges`: what is in the store. It is read once, page by page, for all of them.
+//! `store-entries`, `attachments`, `store-times` and `ranges`: what is in the store. It is read once, page by page, for all of them.
 
 use std::rc::Rc;
 
@@ -34,6 +34,13 @@ fn with_contents(
 pub(in crate::ops::operator::doctor) fn entries(context: &mut Context<'_>, report: &mut dyn FnMut(Outcome)) {
     let next = &context.options.commands;
     with_contents(context, report, |contents, store, report| report(contents.entries(store, next)));
+}
+
+pub(in crate::ops::operator::doctor) fn attachments(context: &mut Context<'_>, report: &mut dyn FnMut(Outcome)) {
+    let next = &context.options.commands;
+    with_contents(context, report, |contents, store, report| {
+        contents.attachments(store, next).into_iter().for_each(report);
+    });
 }
 
 pub(in crate::ops::operator::doctor) fn times(context: &mut Context<'_>, report: &mut dyn FnMut(Outcome)) {

@@ -1,8 +1,9 @@
 //! What is in the store, in one pass over it: entries that this version can't read, times that lie ahead, and how full
-//! the ranges are. Nothing of the entries is kept, so memory does not grow with them.
+//! the ranges are. Of the entries, only hashes of the holders are kept ([`super::holdings`]).
 
 use jiff::Timestamp;
 
+use super::holdings::{Compared, Holdings};
 use crate::cause::chain;
 use crate::error::Error;
 use crate::explain::{Command, Commands, Tool};
@@ -38,6 +39,9 @@ pub(in crate::ops::operator::doctor) struct Contents {
     /// The latest time ahead, and the node that wrote it.
     latest: Option<(Timestamp, Option<Name>)>,
     usage: Usage,
+    holdings: Holdings,
+    /// The result of comparing attachments with leases, after the pass.
+    compared: Compared,
 }
 
 /// The first of some keys, and how many there are.
@@ -74,6 +78,8 @@ impl Contents {
             ahead: 0,
             latest: None,
             usage: Usage::default(),
+            holdings: Holdings::default(),
+            compared: Compared::default(),
         }
     }
 
@@ -91,6 +97,7 @@ impl Contents {
                 Ok::<_, Error>(())
             })?;
         }
+        contents.compared = std::mem::take(&mut contents.holdings).compare(session)?;
         Ok(contents)
     }
 
@@ -100,13 +107,17 @@ impl Contents {
             let lease = Stored::<Lease>::read(&entry.value);
             self.leases += 1;
             match &lease {
-                Stored::Known(lease) => self.note_times(lease),
+                Stored::Known(lease) => {
+                    self.note_times(lease);
+                    self.holdings.note_lease(&vrf, ip, lease);
+                }
                 Stored::Unreadable(why) => self.note_unreadable(key, why),
             }
             self.usage.note_lease(vrf, ip, lease);
-        } else if keys::read_attachment(&entry.key).is_some() {
-            if let Stored::Unreadable(why) = Stored::<Attachment>::read(&entry.value) {
-                self.note_unreadable(key, &why);
+        } else if let Some(id) = keys::read_attachment(&entry.key) {
+            match Stored::<Attachment>::read(&entry.value) {
+                Stored::Known(attachment) => self.holdings.note_attachment(id, &attachment),
+                Stored::Unreadable(why) => self.note_unreadable(key, &why),
             }
         } else if keys::read_definition(&entry.key).is_some() {
             match Stored::<Definition>::read(&entry.value) {
@@ -162,6 +173,11 @@ impl Contents {
             );
         }
         subject.ok(format!("all its entries can be read, {} among them", leases(self.leases)))
+    }
+
+    /// Whether each address of an attachment has its lease.
+    pub(super) fn attachments(&self, store: &StoreConfig, next: &Commands) -> Vec<Outcome> {
+        self.compared.outcomes(store, next)
     }
 
     /// Whether stored times lie ahead of this machine's clock.

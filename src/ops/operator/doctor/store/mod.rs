@@ -4,7 +4,7 @@
 //!  etcd      each member by itself ─► EtcdSurvey ─► members (reached, alarms, space, latency, …), security
 //!  kubernetes  what is served, and each object by itself ─► custom_resources, custom_resources_rights
 //!  embedded  the files             ─► SqliteReport ─► sqlite
-//!  content   one pass over all entries ─► Contents
+//!  content   one pass over all entries ─► Contents, holdings
 //!  history   a recovery, and this node's records ─► recovery
 //! ```
 //!
@@ -18,6 +18,7 @@ pub(super) mod embedded;
 pub(super) mod etcd;
 mod etcdctl;
 pub(super) mod history;
+mod holdings;
 pub(super) mod kubernetes;
 mod members;
 mod recovery;

@@ -2,11 +2,13 @@
 //! recommended is no longer named.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test's verdict is a panic")]
 
+mod rights;
+
 use kube_ipam::store::KubernetesConfig;
-use kube_ipam_e2e::api_server::{ApiServer, Patch, Tenant, store};
+use kube_ipam_e2e::api_server::{ApiServer, Fault, FaultyNetwork, Patch, Tenant, store};
 use kube_ipam_e2e::diagnosis::{Diagnosis, paste};
 use kube_ipam_e2e::node::Node;
-use kube_ipam_e2e::operator::printed;
+use kube_ipam_e2e::operator::{printed, refused};
 use kube_ipam_e2e::wait_until;
 use serde_json::{Value, json};
 
@@ -110,99 +112,6 @@ fn paste_as_admin(command: &str, tenant: &Tenant<'_>) {
 }
 
 #[test]
-fn a_node_with_the_rights_of_the_pages_passes_every_check() {
-    let Some(tenant) = ApiServer::with_store("a_node_with_the_rights_of_the_pages_passes_every_check") else { return };
-    let user = tenant.user("node", &[store_rule()], &[]).unwrap();
-    let node = Node::on_kubernetes(&tenant).with_kubeconfig(&user.kubeconfig);
-    node.network(json!({ "subnet": "10.1.0.0/24" })).add("c1").ok();
-    let diagnosis = Diagnosis::of(&node, &[]);
-    assert_eq!(faults(&node), [""; 0]);
-    for check in CHECKS {
-        let line = diagnosis.line(check);
-        assert!(line.starts_with(&format!("{check} ok: ")), "{line}");
-    }
-    // It may not read its namespace, and has an object in it.
-    assert!(diagnosis.line("kubernetes-namespace").contains("it exists, and has "), "{:#?}", diagnosis.lines());
-}
-
-#[test]
-fn rights_that_lack_or_are_too_many_are_named_and_fail_what_is_said() {
-    let Some(tenant) = ApiServer::with_store("rights_that_lack_or_are_too_many_are_named_and_fail_what_is_said") else {
-        return;
-    };
-    let namespace = tenant.namespace();
-    let (group, resources, verbs) = KubernetesConfig::rule();
-    let without = |name: &str, (verb, resource): (&str, &str)| {
-        let rules: Vec<Value> = resources
-            .iter()
-            .map(|of| {
-                let verbs: Vec<&str> = verbs.into_iter().filter(|other| (*other, *of) != (verb, resource)).collect();
-                json!({ "apiGroups": [group], "resources": [of], "verbs": verbs })
-            })
-            .collect();
-        let user = tenant.user(name, &rules, &[]).unwrap();
-        let node = Node::on_kubernetes(&tenant).with_kubeconfig(&user.kubeconfig);
-        node.set_defaults(&json!({ "nodeName": name, "timeout": "5s" }));
-        node
-    };
-    let may_not = |status: &str, right: &str| {
-        format!("kubernetes-rights {status}: namespace {namespace}: the node's account may not {right}; without it, ")
-    };
-    let network = |node: &Node, subnet: &str| node.network(json!({ "subnet": subnet })).add("c1");
-
-    let node = without("creator", ("create", "ipleases"));
-    assert_only_fault(&node, &may_not("error", "create ipleases"));
-    network(&node, "10.1.0.0/24").refused();
-
-    let node = without("definer", ("create", "ipnetworks"));
-    assert_only_fault(&node, &may_not("error", "create ipnetworks"));
-    network(&node, "10.9.0.0/24").refused();
-
-    let node = without("deleter", ("delete", "ipleases"));
-    assert_only_fault(&node, &may_not("warning", "delete ipleases"));
-    network(&node, "10.1.0.0/24").ok();
-    node.network(json!({ "subnet": "10.1.0.0/24", "cooldown": "0s" })).del("c1").ok();
-    assert!(Diagnosis::of(&node, &[]).line("deferred-releases").contains(" ok: "));
-
-    let nobody = tenant.user("nobody", &[], &[]).unwrap();
-    let node = Node::on_kubernetes(&tenant).with_kubeconfig(&nobody.kubeconfig);
-    let found = faults(&node);
-    assert_eq!(found.len(), 1, "{found:#?}");
-    assert!(found[0].contains("the node's account may do nothing with the store's resources"), "{found:#?}");
-    let next = Diagnosis::of(&node, &[]).next("kubernetes-rights");
-    let rule = r#"with the rule apiGroups ["kube-ipam.cloudnativer.io"], resources ["*"], verbs ["get", "list", "create", "update", "delete"]"#;
-    assert!(next.contains(rule), "{next}");
-    let commands = Diagnosis::of(&node, &[]).commands("kubernetes-rights");
-    assert_eq!(commands[0], format!("kubectl apply -n {namespace} -f examples/install/store.yaml"));
-
-    let secrets = json!({ "apiGroups": [""], "resources": ["secrets"], "verbs": ["get"] });
-    let wide = tenant.user("wide", &[store_rule(), secrets], &[]).unwrap();
-    let node = Node::on_kubernetes(&tenant).with_kubeconfig(&wide.kubeconfig);
-    assert_only_fault(
-        &node,
-        &format!(
-            "kubernetes-rights warning: namespace {namespace}: the node's account may do more in it than kube-ipam needs: get secrets"
-        ),
-    );
-
-    let everywhere = tenant.user("everywhere", &[], &[store_rule()]).unwrap();
-    let node = Node::on_kubernetes(&tenant).with_kubeconfig(&everywhere.kubeconfig);
-    assert_only_fault(
-        &node,
-        &format!(
-            "kubernetes-rights warning: namespace {namespace}: the node's account has its rights to such resources in every other namespace"
-        ),
-    );
-
-    // Who looks at a store with another kubeconfig need not change it.
-    let reader = json!({ "apiGroups": [group], "resources": resources, "verbs": ["get", "list"] });
-    let reader = tenant.user("reader", &[reader], &[]).unwrap();
-    let options = ["--kubeconfig", reader.kubeconfig.to_str().unwrap()];
-    let line = Diagnosis::of(&node, &options).line("kubernetes-rights");
-    assert!(line.starts_with("kubernetes-rights ok: ") && line.contains("create/update/delete ipleases"), "{line}");
-}
-
-#[test]
 fn a_namespace_that_is_missing_or_being_deleted_is_named() {
     let Some(tenant) = ApiServer::with_store("a_namespace_that_is_missing_or_being_deleted_is_named") else { return };
     let node = Node::on_kubernetes(&tenant).with_store_in("nowhere");
@@ -283,7 +192,7 @@ fn an_object_that_cannot_be_read_is_named() {
         "{commands:?}"
     );
     paste_as_admin(&commands[0], &tenant);
-    kube_ipam_e2e::operator::refused(&node, &["list"]);
+    refused(&node, &["list"]);
 
     let revision = json!("7");
     lease.patch(&json!({ "spec": { "revision": revision, "lock": { "v": 9 } } }));
@@ -361,15 +270,33 @@ fn a_transaction_that_was_left_open_is_named_until_a_sweep() {
 }
 
 #[test]
-fn an_attachment_that_was_deleted_by_hand_is_found_by_the_records() {
-    let Some(tenant) = ApiServer::with_store("an_attachment_that_was_deleted_by_hand_is_found_by_the_records") else {
-        return;
-    };
+fn an_object_that_was_deleted_by_hand_while_its_pod_runs_is_found() {
+    let test = "an_object_that_was_deleted_by_hand_while_its_pod_runs_is_found";
+    let Some(tenant) = ApiServer::with_store(test) else { return };
     let (node, lease) = inhabited(&tenant);
+    lease.delete();
+    let diagnosis = Diagnosis::of(&node, &[]);
+    let expected = "attachments error: 10.1.0.18: container c1, interface eth0, node node-1, network blue has it, and it has no lease: another pod may get it";
+    assert!(diagnosis.line("attachments").starts_with(expected), "{:#?}", diagnosis.lines());
+    let commands = diagnosis.commands("attachments");
+    assert!(
+        commands[0].starts_with("kube-ipam reserve 10.1.0.18 --reason 'its lease was lost' --store "),
+        "{commands:?}"
+    );
+    // Nobody else gets it, and it ends with its pod.
+    printed(&node, &["reserve", "10.1.0.18", "--reason", "its lease was lost", "--yes"]);
+    let network = node.network(json!({ "subnet": "10.1.0.0/24" }));
+    network.call("ADD", "c2").args("IP=10.1.0.18").run().refused();
+    network.del("c1").ok();
+    printed(&node, &["release", "10.1.0.18", "--yes"]);
+    assert!(Diagnosis::of(&node, &[]).line("attachments").starts_with("attachments ok: "));
+
+    let fresh = tenant.server().tenant().unwrap();
+    let (node, lease) = inhabited(&fresh);
     let attachments = lease.leases().replace("ipleases", "ipattachments");
-    for item in tenant.server().admin().get(&attachments).unwrap()["items"].as_array().unwrap() {
+    for item in fresh.server().admin().get(&attachments).unwrap()["items"].as_array().unwrap() {
         let name = item["metadata"]["name"].as_str().unwrap();
-        tenant.server().admin().delete(&format!("{attachments}/{name}")).unwrap();
+        fresh.server().admin().delete(&format!("{attachments}/{name}")).unwrap();
     }
     let found = Diagnosis::of(&node, &[]).line("records-in-store");
     assert!(found.starts_with("records-in-store error: node node-1: the store has lost writes: "), "{found}");
@@ -377,39 +304,12 @@ fn an_attachment_that_was_deleted_by_hand_is_found_by_the_records() {
 
 #[test]
 fn an_api_server_that_refuses_reads_because_it_is_busy_is_named() {
-    let Some(tenant) = ApiServer::with_store("an_api_server_that_refuses_reads_because_it_is_busy_is_named") else {
-        return;
-    };
-    let (node, _) = inhabited(&tenant);
-    let (name, group) = (tenant.namespace(), KubernetesConfig::rule().0);
-    let flow_control = "flowcontrol.apiserver.k8s.io/v1";
-    // This level has no seat at all.
-    tenant
-        .apply(&json!({
-            "apiVersion": flow_control, "kind": "PriorityLevelConfiguration", "metadata": { "name": name },
-            "spec": { "type": "Limited", "limited": {
-                "nominalConcurrencyShares": 0, "lendablePercent": 0, "borrowingLimitPercent": 0,
-                "limitResponse": { "type": "Reject" },
-            } },
-        }))
-        .unwrap();
-    tenant
-        .apply(&json!({
-            "apiVersion": flow_control, "kind": "FlowSchema", "metadata": { "name": name },
-            "spec": {
-                "priorityLevelConfiguration": { "name": name }, "matchingPrecedence": 10,
-                "rules": [{
-                    "subjects": [{ "kind": "ServiceAccount", "serviceAccount": { "namespace": name, "name": "owner" } }],
-                    "resourceRules": [{
-                        "verbs": ["get"], "apiGroups": [group], "resources": ["iprecoveries"], "namespaces": [name],
-                    }],
-                }],
-            },
-        }))
-        .unwrap();
-    let expected = format!(
-        "kubernetes-latency error: {}: it has refused 5 of 5 reads because it is too busy (429)",
-        tenant.server().url()
-    );
-    wait_until("the server refuses reads", || faults(&node).contains(&expected));
+    let test = "an_api_server_that_refuses_reads_because_it_is_busy_is_named";
+    let Some(tenant) = ApiServer::with_store(test) else { return };
+    let network = FaultyNetwork::start(tenant.owner(), 1).unwrap();
+    network.plant("/iprecoveries/", Fault::Busy);
+    let node = Node::on_kubernetes(&tenant).with_kubeconfig(&network.kubeconfig());
+    let line = Diagnosis::of(&node, &[]).line("kubernetes-latency");
+    assert!(line.starts_with("kubernetes-latency error: https://127.0.0.1:"), "{line}");
+    assert!(line.ends_with(": it has refused 5 of 5 reads because it is too busy (429)"), "{line}");
 }
