@@ -377,7 +377,7 @@ impl Pods {
             self.tell("events", &json!({ "type": "ADDED", "object": { "metadata": event["metadata"] } }));
             return Ok(Some(Reply::Whole(self.on_event.clone().unwrap_or(Scenario::Answers(201, event)))));
         }
-        if let Some(scenario) = self.inventory.answer(verb, path, impersonated(request)) {
+        if let Some(scenario) = self.inventory.answer(verb, path, impersonated(request), sent) {
             return Ok(Some(Reply::Whole(scenario)));
         }
         if path.starts_with("/apis/coordination.k8s.io/") {

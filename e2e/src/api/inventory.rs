@@ -14,6 +14,8 @@ pub(super) struct Inventory {
     daemon_sets: Vec<Value>,
     daemon_pods: Vec<Value>,
     workloads: Vec<Value>,
+    /// The namespace of a store in custom resources, and the rules that everybody has in it alone.
+    of_store: Option<(String, Vec<Value>)>,
     /// The node defaults in the ConfigMap of the installer.
     installed_defaults: Option<String>,
     /// The rules of the controller's account; `None` if nobody may impersonate it.
@@ -78,6 +80,11 @@ impl Api {
     /// Sets the rules that the user has.
     pub fn allows(&self, rules: &[Value]) {
         self.pods().inventory.rules = rules.to_vec();
+    }
+
+    /// Sets the rules that everybody has in the namespace of the store, which exists then.
+    pub fn allows_in(&self, namespace: &str, rules: &[Value]) {
+        self.pods().inventory.of_store = Some((namespace.to_owned(), rules.to_vec()));
     }
 
     /// Adds a NetworkAttachmentDefinition with this configuration.
@@ -160,7 +167,12 @@ impl Api {
 
 impl Inventory {
     /// The response to a request, if it is about one of these objects.
-    pub(super) fn answer(&self, verb: &str, path: &str, user: Option<&str>) -> Option<Scenario> {
+    pub(super) fn answer(&self, verb: &str, path: &str, user: Option<&str>, sent: &[u8]) -> Option<Scenario> {
+        if let Some((namespace, _)) = &self.of_store
+            && path == format!("/api/v1/namespaces/{namespace}")
+        {
+            return Some(Scenario::Answers(200, json!({ "kind": "Namespace", "status": { "phase": "Active" } })));
+        }
         let (resource, query) = path.split_once('?').unwrap_or((path, ""));
         let resource = resource.rsplit('/').next().unwrap_or_default();
         if verb == "GET" && query.contains("limit=") && self.hidden.iter().any(|hidden| hidden == resource) {
@@ -188,6 +200,9 @@ impl Inventory {
                     }
                     Some(user) => return Some(Scenario::Answers(403, forbidden("serviceaccounts", user))),
                 };
+                let review: Value = serde_json::from_slice(sent).ok()?;
+                let of_store = self.of_store.iter().filter(|(namespace, _)| review["spec"]["namespace"] == **namespace);
+                let rules: Vec<&Value> = rules.iter().chain(of_store.flat_map(|(_, rules)| rules)).collect();
                 let status = json!({ "resourceRules": rules, "nonResourceRules": [], "incomplete": false });
                 Some(Scenario::Answers(201, json!({ "kind": "SelfSubjectRulesReview", "spec": {}, "status": status })))
             }

@@ -1,4 +1,4 @@
-//! `kube-ipam doctor` with an API server that plays scenarios, on both stores: a healthy cluster passes every check, and
+//! `kube-ipam doctor` with an API server that plays scenarios, on each store: a healthy cluster passes every check, and
 //! each planted fault is named with its next step.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test's verdict is a panic")]
 
@@ -8,6 +8,7 @@ mod installed_defaults;
 mod workloads;
 
 use jiff::{SignedDuration, Timestamp};
+use kube_ipam::store::{KubernetesConfig, StoreConfig};
 use kube_ipam_e2e::api::{Api, NAMESPACE, controller_rules, installed_rules, rule};
 use kube_ipam_e2e::diagnosis::Diagnosis;
 use kube_ipam_e2e::machines::Machines;
@@ -38,6 +39,10 @@ impl<'node> Cluster<'node> {
         let cluster = Self { node, api: Api::start().unwrap() };
         cluster.set_defaults(&json!({}));
         cluster.api.allows(&installed_rules());
+        if let StoreConfig::Kubernetes(config) = node.store() {
+            let (group, _, verbs) = KubernetesConfig::rule();
+            cluster.api.allows_in(&config.namespace, &[rule(group, "*", &verbs, &[])]);
+        }
         cluster.api.has_nodes(&["node-1", "node-2"]);
         cluster.api.has_definition(
             NAMESPACE,
@@ -106,7 +111,7 @@ impl<'node> Cluster<'node> {
 
 fn on_each_store(test: &str, case: impl Fn(&Cluster<'_>)) {
     case(&Cluster::healthy(&Machines::embedded().node()));
-    if let Some(machines) = Machines::etcd(test) {
+    for machines in [Machines::etcd(test), Machines::kubernetes(test)].into_iter().flatten() {
         case(&Cluster::healthy(&machines.node()));
     }
 }
@@ -299,6 +304,10 @@ fn what_a_nodes_kubeconfig_may_not_list_is_skipped_with_what_makes_it_possible()
 #[test]
 fn an_api_server_that_does_not_answer_is_one_error_and_the_store_is_checked_all_the_same() {
     on_each_store("an_api_server_that_does_not_answer_is_one_error_and_the_store_is_checked_all_the_same", |cluster| {
+        // That server would have the store, too.
+        if matches!(cluster.node.store(), StoreConfig::Kubernetes(_)) {
+            return;
+        }
         let nowhere = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
         let path = cluster.node.path("kubeconfig");
         let kubeconfig = std::fs::read_to_string(&path).unwrap();

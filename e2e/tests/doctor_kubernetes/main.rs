@@ -257,7 +257,8 @@ fn a_transaction_that_was_left_open_is_named_until_a_sweep() {
     assert_only_fault(
         &node,
         &format!(
-            "kubernetes-transactions warning: 1 object has been left open for longer than a minute by calls that died, 1 of them locked: {name}; no address is lost by that"
+            "kubernetes-transactions warning: namespace {}: 1 object has been left open for longer than a minute by calls that died, 1 of them locked: {name}; no address is lost by that",
+            tenant.namespace()
         ),
     );
     let commands = Diagnosis::of(&node, &[]).commands("kubernetes-transactions");

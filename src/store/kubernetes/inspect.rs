@@ -31,6 +31,17 @@ pub struct KubernetesInspector {
     runtime: Runtime,
 }
 
+/// A resource of the store.
+#[derive(Clone, Copy, Debug)]
+pub struct StoreResource(&'static Resource);
+
+impl StoreResource {
+    /// Its name in the plural, as in paths: `ipleases`.
+    pub fn plural(self) -> &'static str {
+        self.0.plural
+    }
+}
+
 /// What the API server serves of the store's resources.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ServedResources {
@@ -243,20 +254,18 @@ impl KubernetesInspector {
         Ok(times)
     }
 
-    /// The resources of the store, in the plural.
-    pub fn resources() -> impl Iterator<Item = &'static str> {
-        RESOURCES.iter().map(|resource| resource.plural)
+    /// The resources of the store.
+    pub fn resources() -> impl Iterator<Item = StoreResource> {
+        RESOURCES.iter().map(StoreResource)
     }
 
     /// Judges all objects of a resource, each by itself. `timeout` is the limit for each page. Says how many it has read.
     pub fn inspect(
         &self,
-        resource: &str,
+        StoreResource(resource): StoreResource,
         timeout: Duration,
         progress: &dyn Fn(u64),
     ) -> Result<ResourceReport, StoreError> {
-        let known = RESOURCES.iter().find(|known| known.plural == resource);
-        let resource = known.ok_or_else(|| StoreError::Denied(Cause::new(format!("no resource {resource}"))))?;
         let stretch = Stretch::all(resource);
         let (mut report, mut continues) = (ResourceReport::default(), None::<String>);
         loop {

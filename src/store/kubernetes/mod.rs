@@ -57,7 +57,7 @@ mod watch;
 
 pub use self::inspect::{
     FaultyObject, KubernetesInspector, NamespaceState, ObjectFault, ObjectName, OpenObject, ReadTimes, ResourceReport,
-    ServedResources,
+    ServedResources, StoreResource,
 };
 pub use self::store::{KubernetesConfig, KubernetesStore};
 pub(in crate::store) use self::watch::KubernetesWatch;

@@ -2,7 +2,7 @@
 
 use super::controller;
 use super::forbidden::unread;
-use super::rights::{Right, first_rights, resource, right, rule, surplus};
+use super::rights::{HOST_ACCESS, Right, first_rights, resource, right, rule, surplus};
 use crate::cluster::{AccessRules, AccountRef, ClusterError, LeaderLease};
 use crate::explain::{Command, Commands, Tool};
 use crate::ops::operator::doctor::store::custom_resources_rights;
@@ -71,10 +71,12 @@ pub(in crate::ops::operator::doctor) fn check(context: &mut Context<'_>, report:
     if matches!(lease, Ok(None)) {
         return report(subject.skipped("no controller has run, so its rights are not judged"));
     }
-    let of_store = store.map(|namespace| api.access_rules_of(&ACCOUNT, namespace)).transpose();
-    let of_store = of_store.unwrap_or_default();
-    match api.access_rules_of(&ACCOUNT, ACCOUNT.namespace) {
-        Ok(rules) => {
+    let rules = api.access_rules_of(&ACCOUNT, ACCOUNT.namespace).and_then(|rules| {
+        let of_store = store.map(|namespace| api.access_rules_of(&ACCOUNT, namespace)).transpose()?;
+        Ok((rules, of_store))
+    });
+    match rules {
+        Ok((rules, of_store)) => {
             let store = store.zip(of_store.as_ref());
             judge(&subject, &rules, store, is_cluster_named, next).into_iter().for_each(report);
         }
@@ -116,7 +118,8 @@ fn judge(
         .collect();
     outcomes.extend(store.and_then(|(namespace, rules)| lacks_store(subject, namespace, rules, next)));
     let of_store = store.map(|_| custom_resources_rights::needed()).into_iter().flatten();
-    let needed: Vec<Right> = NEEDS.iter().map(|(right, ..)| *right).chain(OF_OTHER_KINDS).chain(of_store).collect();
+    let needed: Vec<Right> =
+        NEEDS.iter().map(|(right, ..)| *right).chain(OF_OTHER_KINDS).chain([HOST_ACCESS]).chain(of_store).collect();
     let surplus: Vec<String> = rules.rules.iter().flat_map(|rule| surplus(rule, &needed)).collect();
     if !surplus.is_empty() {
         let bindings = next.kubectl(&["get", "clusterrolebindings,rolebindings", "-A", "-o", "wide"]);
@@ -212,6 +215,32 @@ mod tests {
         assert_eq!(
             judged(rules, false)[0].message,
             "account: it may do more than a controller needs: update leases.coordination.k8s.io"
+        );
+    }
+
+    #[test]
+    fn a_store_in_the_api_server_needs_rights_of_its_own() {
+        let (group, resources, verbs) = crate::store::KubernetesConfig::rule();
+        let list = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect();
+        let of_store = |verbs: &[&str]| AccessRule {
+            api_groups: list(&[group]),
+            resources: list(&resources),
+            resource_names: Vec::new(),
+            verbs: list(verbs),
+        };
+        let judged = |rule: AccessRule| {
+            // The store is in the namespace of the account, as in the examples.
+            let rules = AccessRules { rules: all().into_iter().chain([rule]).collect(), incomplete: None };
+            judge(&Subject::new("account"), &rules, Some(("kube-ipam", &rules)), false, &Commands::default())
+        };
+        assert_eq!(judged(of_store(&verbs))[0].status, Status::Ok);
+        let lacking = judged(of_store(&verbs[..4]));
+        assert_eq!(lacking.len(), 1, "{lacking:?}");
+        assert!(lacking[0].message.starts_with("account: it may not delete ipleases, "), "{lacking:?}");
+        assert!(
+            lacking[0]
+                .message
+                .ends_with("in namespace kube-ipam, where the store is; without it, the controller frees nothing")
         );
     }
 

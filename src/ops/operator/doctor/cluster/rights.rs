@@ -60,9 +60,13 @@ const ALL: [Right; 11] = [
     right("events.k8s.io", "events", "create"),
 ];
 
-/// All rights that a node needs, whatever its store is.
+/// On OpenShift, what lets pods use folders and the network of their node, in their own namespace.
+pub(super) const HOST_ACCESS: Right =
+    Right { name: Some("privileged"), ..right("security.openshift.io", "securitycontextconstraints", "use") };
+
+/// All rights that a node may need, whatever its store is.
 pub(in crate::ops::operator::doctor) fn needed_of_node() -> impl Iterator<Item = Right> {
-    ALL.into_iter()
+    ALL.into_iter().chain([HOST_ACCESS])
 }
 
 /// The API groups in which every user may ask about itself (the ClusterRole system:basic-user).

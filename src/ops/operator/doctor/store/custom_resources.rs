@@ -54,7 +54,8 @@ pub(super) fn served(served: &Result<ServedResources, Cause>, next: &Commands) -
     };
     subject.error(
         format!(
-            "the API server does not serve {}{instead}; until it does, ADDs fail with code 11 and DELs defer their releases",
+            "the API server does not serve {}{instead}; until it does, calls that need them fail, ADDs with \
+             code 11, and DELs defer their releases",
             missing.join(", ")
         ),
         commands(
@@ -227,17 +228,17 @@ fn fault(faulty: &FaultyObject, namespace: &str, next: &Commands) -> Outcome {
             ),
             commands("compare the two, and delete the copy", [show(), of(&["delete"], &object)]),
         ),
-        ObjectFault::Misnamed { key, belongs_to, exists: false } => subject.error(
-            format!(
+        ObjectFault::Misnamed { key, belongs_to, exists: false } => {
+            let message = format!(
                 "it has key {key}, which belongs into {}, and there is no such object: nobody finds the value here, and no \
                  list of its resource can be read",
                 path(belongs_to)
-            ),
-            commands(
-                "give it its own name again, and delete the one with the wrong name",
-                [renamed(&faulty.object, belongs_to, namespace, next), of(&["delete"], &object)],
-            ),
-        ),
+            );
+            let is_of_other_kind = belongs_to.resource != faulty.object.resource;
+            let first = if is_of_other_kind { show() } else { renamed(&faulty.object, belongs_to, namespace, next) };
+            let text = "create the object that the key belongs into with the same spec, and delete this one";
+            subject.error(message, commands(text, [first, of(&["delete"], &object)]))
+        }
         ObjectFault::Labels { corrections } => {
             let words: Vec<&str> = ["label", "--overwrite", object.as_str(), "-n", namespace]
                 .into_iter()
@@ -264,8 +265,8 @@ fn renamed(from: &ObjectName, to: &ObjectName, namespace: &str, next: &Commands)
 }
 
 /// Whether calls that died have left objects open for too long, at this time of the API server's clock.
-pub(super) fn remains(inspected: &[Inspected], now: Timestamp, next: &Commands) -> Outcome {
-    let subject = Subject::whole("transactions");
+pub(super) fn remains(inspected: &[Inspected], namespace: &str, now: Timestamp, next: &Commands) -> Outcome {
+    let subject = Subject::new(format!("namespace {namespace}"));
     let is_old = |open: &&OpenObject| open.written.is_none_or(|written| now.duration_since(written) > OPEN_TOO_LONG);
     let open: Vec<&OpenObject> = reports(inspected).flat_map(|report| &report.open).filter(is_old).collect();
     if open.is_empty() {
@@ -274,16 +275,21 @@ pub(super) fn remains(inspected: &[Inspected], now: Timestamp, next: &Commands) 
     let names: Vec<String> = open.iter().map(|open| path(&open.object)).collect();
     let locked = open.iter().filter(|open| open.is_locked).count();
     let have = counted(open.len(), "object has", "objects have");
+    let is_readable = |faulty: &FaultyObject| matches!(faulty.fault, ObjectFault::Labels { .. });
+    let text = match reports(inspected).flat_map(|report| &report.faulty).all(is_readable) {
+        true => "let a sweep resolve them, as the controller does; without --dry-run, it also frees what has leaked",
+        false => {
+            "correct what kubernetes-objects names, since no sweep can list the objects until then, and let a sweep resolve \
+             these; without --dry-run, it also frees what has leaked"
+        }
+    };
     subject.warning(
         format!(
             "{have} been left open for longer than a minute by calls that died, {locked} of them locked: {}; no address is \
              lost by that: whoever needs one resolves it, in up to half a second",
             first_of(&names)
         ),
-        commands(
-            "let a sweep resolve them, as the controller does; without --dry-run, it also frees what has leaked",
-            [next.sweep(&["--dry-run"]), next.sweep(&[])],
-        ),
+        commands(text, [next.sweep(&["--dry-run"]), next.sweep(&[])]),
     )
 }
 
@@ -320,12 +326,12 @@ mod tests {
 
     #[test]
     fn only_what_has_been_open_for_more_than_a_minute_is_named() {
-        let judged = |open| remains(&leases(open, Vec::new()), NOW.parse().unwrap(), &Commands::default());
-        let fine = "ok no transaction has been left open for longer than a minute";
+        let judged = |open| remains(&leases(open, Vec::new()), "pods", NOW.parse().unwrap(), &Commands::default());
+        let fine = "ok namespace pods: no transaction has been left open for longer than a minute";
         assert_eq!(named(&judged(vec![open("a", 60, true), open("b", -5, false)])), fine);
         let old = (0..5).map(|n| open(&format!("o{n}"), 61, n < 2)).collect();
         let text = named(&judged(old));
-        assert!(text.starts_with("warning 5 objects have been left open"), "{text}");
+        assert!(text.starts_with("warning namespace pods: 5 objects have been left open"), "{text}");
         assert!(text.contains("2 of them locked: ipleases.kube-ipam.cloudnativer.io/o0, "), "{text}");
         assert!(text.contains("and 2 more; no address is lost"), "{text}");
     }

@@ -15,6 +15,9 @@ const ROLE: &str = "examples/install/store.yaml";
 /// The verbs of a right to look at the store.
 const READS: [&str; 2] = ["get", "list"];
 
+/// Verbs by resource.
+type Rights<'a> = Vec<(&'a str, Vec<&'a str>)>;
+
 /// What fails on a node without some rights, and how bad that is.
 type Effect = (&'static str, Status);
 
@@ -51,7 +54,7 @@ pub(in crate::ops::operator::doctor) fn needed() -> Vec<Right> {
 }
 
 /// The verbs that these rules do not allow, by resource.
-pub(in crate::ops::operator::doctor) fn lacking(rules: &[AccessRule]) -> Vec<(&'static str, Vec<&'static str>)> {
+pub(in crate::ops::operator::doctor) fn lacking(rules: &[AccessRule]) -> Rights<'static> {
     let (group, resources, verbs) = KubernetesConfig::rule();
     let lacks = |resource: &str, verb: &str| !rules.iter().any(|rule| rule.allows(group, resource, verb, None));
     let of = |resource| (resource, verbs.into_iter().filter(|verb| lacks(resource, verb)).collect::<Vec<_>>());
@@ -87,8 +90,10 @@ pub(super) fn check(namespace: &str, context: &mut Context<'_>, report: &mut dyn
         return report(operator(&subject, &rules, namespace, next));
     }
     // What the account may do in every namespace is judged once, by the check of its rights.
-    let elsewhere = api.access_rules(rights::NAMESPACE).unwrap_or_default();
-    node(&subject, &rules, &elsewhere, namespace, next).into_iter().for_each(report);
+    match api.access_rules(rights::NAMESPACE) {
+        Ok(elsewhere) => node(&subject, &rules, &elsewhere, namespace, next).into_iter().for_each(report),
+        Err(error) => report(unread(&subject, &error, next)),
+    }
 }
 
 fn node(
@@ -150,7 +155,7 @@ fn count() -> usize {
 }
 
 /// Rights by what fails without them, the worst first.
-fn by_effect<'a>(lacking: &[(&'a str, Vec<&'a str>)]) -> Vec<(Effect, Vec<(&'a str, Vec<&'a str>)>)> {
+fn by_effect<'a>(lacking: &[(&'a str, Vec<&'a str>)]) -> Vec<(Effect, Rights<'a>)> {
     let all = [NO_ADD, NO_COOLDOWN, NO_STICKY, NO_NETWORK, NO_RECOVERY, NO_LIST, NO_USAGE, NO_DELETE];
     let of = |found: Effect| {
         let has = |(resource, verbs): &(&'a str, Vec<&'a str>)| {
@@ -175,8 +180,8 @@ fn operator(subject: &Subject, rules: &AccessRules, namespace: &str, next: &Comm
     let reads = |verbs: &[&'static str]| -> Vec<&'static str> {
         verbs.iter().copied().filter(|verb| READS.contains(verb)).collect()
     };
-    let unread: Vec<(&str, Vec<&str>)> = lacking.iter().map(|(resource, verbs)| (*resource, reads(verbs))).collect();
-    let unread: Vec<(&str, Vec<&str>)> = unread.into_iter().filter(|(_, verbs)| !verbs.is_empty()).collect();
+    let unread: Rights<'_> = lacking.iter().map(|(resource, verbs)| (*resource, reads(verbs))).collect();
+    let unread: Rights<'_> = unread.into_iter().filter(|(_, verbs)| !verbs.is_empty()).collect();
     if unread.is_empty() {
         let rights = text(&lacking);
         return subject.ok(format!(

@@ -14,7 +14,9 @@ use crate::ops::operator::STORE_TIMEOUT;
 use crate::ops::operator::doctor::cluster::api_server;
 use crate::ops::operator::doctor::subject::Subject;
 use crate::ops::operator::doctor::{Context, Outcome};
-use crate::store::{KubernetesConfig, KubernetesInspector, NamespaceState, ServedResources, StoreConfig};
+use crate::store::{
+    KubernetesConfig, KubernetesInspector, NamespaceState, ServedResources, StoreConfig, StoreResource,
+};
 
 /// How many reads are timed.
 const READS: usize = 5;
@@ -73,14 +75,15 @@ fn inspected(survey: &KubernetesSurvey, context: &mut Context<'_>) -> Rc<Vec<Ins
         return Rc::clone(objects);
     }
     let missing = survey.served.as_ref().map(|served| served.missing.as_slice()).unwrap_or_default();
-    let is_served = |resource: &&str| !missing.iter().any(|name| name.split('.').next() == Some(resource));
+    let is_served =
+        |resource: &StoreResource| !missing.iter().any(|name| name.split('.').next() == Some(resource.plural()));
     let progress = context.progress();
     let mut done = 0;
     let mut objects = Vec::new();
     for resource in KubernetesInspector::resources().filter(is_served) {
         let report = survey.inspector.inspect(resource, STORE_TIMEOUT, &|count| progress(done + count));
         done += report.as_ref().map_or(0, |report| report.objects);
-        objects.push(Inspected { resource, report });
+        objects.push(Inspected { resource: resource.plural(), report });
     }
     Rc::clone(context.cached.kubernetes_objects.insert(Rc::new(objects)))
 }
@@ -129,10 +132,10 @@ pub(in crate::ops::operator::doctor) fn objects(context: &mut Context<'_>, repor
 
 pub(in crate::ops::operator::doctor) fn remains(context: &mut Context<'_>, report: &mut dyn FnMut(Outcome)) {
     let next = &context.options.commands;
-    with_answer(context, report, |survey, _, context, report| {
+    with_answer(context, report, |survey, config, context, report| {
         let objects = inspected(survey, context);
         let now = server_time(context);
-        report(custom_resources::remains(&objects, now, next));
+        report(custom_resources::remains(&objects, &config.namespace, now, next));
     });
 }
 
