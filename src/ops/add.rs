@@ -119,8 +119,8 @@ pub(super) fn add(
             let record = record.holding(allocation.written());
             let relinked = sandbox.map_or(Ok(()), |_| call.node.records.relink_sandbox(&lock, &record.pod));
             let noted = seen.map_or(Ok(()), |seen| seen.note(allocation.revision));
-            let repeated = before.filter(|_| allocation.repeated);
-            let aged = || repeated.map_or(Ok(()), |before| call.node.records.set_written_at(&lock, before));
+            let assigned_at = assigned_at(earlier.as_ref(), before, &allocation).filter(|_| !is_ordered);
+            let aged = || assigned_at.map_or(Ok(()), |assigned| call.node.records.set_written_at(&lock, assigned));
             let written = noted.and(call.node.records.write(&lock, &record)).and(relinked).and_then(|()| aged());
             if let Err(error) = written {
                 tracing::warn!(error = %chain(&error), "the node's record could not be completed");
@@ -167,6 +167,19 @@ fn source(requests: &[AddressRequest], allocation: &Allocation) -> String {
         .map(|TakenOver { ip, victim, reason }| format!("{ip} taken over from {victim}, {reason}"));
     sources.extend(taken);
     sources.join(", ")
+}
+
+/// When a repeated ADD's addresses were new, according to the record of its earlier ADD. Without one, as their leases
+/// say: the store may have an entry of before a DEL again. Younger than it is, the record would hide that newer ones were
+/// lost.
+fn assigned_at(
+    earlier: Option<&Record>,
+    written_at: Option<SystemTime>,
+    allocation: &Allocation,
+) -> Option<SystemTime> {
+    let since = || allocation.leases.iter().map(|(_, lease)| lease.since).max().map(SystemTime::from);
+    let has_addresses = earlier.is_some_and(|record| record.held.is_some());
+    written_at.filter(|_| has_addresses).or_else(since).filter(|_| allocation.repeated)
 }
 
 /// What this node knows about an earlier ADD of the attachment.

@@ -14,6 +14,8 @@ use crate::ipam::decide::{Decide, Step};
 use crate::ipam::keys;
 use crate::ipam::refusal::Refusal;
 use crate::ipam::summary::summarize;
+#[cfg(test)]
+use crate::store::MemoryStore;
 use crate::store::{
     Backend, Backoff, Cursor, Entry, Key, KeyHistory, KeySpan, KubernetesConfig, KubernetesStore, MAX_OPERATIONS, Op,
     OpResponse, Outcome, Overlay, Page, Store, StoreConfig, StoreError, Txn,
@@ -75,6 +77,12 @@ impl Session {
         let store = KubernetesStore::with_endpoint(config.clone(), endpoint).showing(summarize);
         let store = OpenStore::Direct(Backend::Kubernetes(Box::new(store)));
         Some(Self { config: StoreConfig::Kubernetes(config.clone()), store, runtime: Some(runtime) })
+    }
+
+    /// A store in memory, in the place of the one with this configuration.
+    #[cfg(test)]
+    pub(super) fn in_memory(config: StoreConfig, store: MemoryStore) -> Self {
+        Self { config, store: OpenStore::Direct(Backend::Memory(store)), runtime: None }
     }
 
     /// A session of the same store that writes nothing to it. Decisions run as usual, and see what earlier ones of this

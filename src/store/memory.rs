@@ -13,8 +13,8 @@ use super::watch::{Position, Source, Watch};
 use super::{Entry, Key, KeySpan, Outcome, Revision, Store, StoreError, Txn, Value};
 use crate::deadline::Deadline;
 
-/// A store in memory.
-#[derive(Debug, Default)]
+/// A store in memory. Its clones share the content.
+#[derive(Clone, Debug, Default)]
 pub struct MemoryStore {
     state: Arc<Mutex<State>>,
 }
@@ -114,6 +114,20 @@ impl MemoryStore {
     /// An empty store.
     pub fn new() -> Self {
         Self::default()
+    }
+}
+
+#[cfg(test)]
+impl MemoryStore {
+    /// What it contains now.
+    pub(crate) fn back_up(&self) -> MemoryMap {
+        lock(&self.state).map.clone()
+    }
+
+    /// Puts back what it contained. No revision is used twice, as on a store without an order of them.
+    pub(crate) fn restore(&self, backup: &MemoryMap) {
+        let map = &mut lock(&self.state).map;
+        *map = MemoryMap { revision: map.revision, entries: backup.entries.clone() };
     }
 }
 

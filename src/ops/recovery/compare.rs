@@ -1,4 +1,4 @@
-//! Compares this node's records with the store, for `doctor`. Begins no recovery.
+//! Compares this node's records with the store, for `doctor` and rehearsals. Begins no recovery.
 
 use std::thread;
 use std::time::Duration;
@@ -48,8 +48,9 @@ pub(in crate::ops) fn compare_records(
     Ok(comparison)
 }
 
-/// The state of a record's entry; `None` if the record has no addresses of this store, or its container is gone.
-fn compare_record(
+/// The state of a record's entry; `None` if the record has no addresses of this store, or its container is gone. Takes no
+/// lock.
+pub(super) fn compare_record(
     node: &mut Node<'_>,
     id: &AttachmentId,
     store: &StoreConfig,

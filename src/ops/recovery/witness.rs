@@ -1,7 +1,11 @@
 //! The witnesses of an ADD on a store whose revisions have no order ([`Witness`]).
 
+#[cfg(test)]
+mod tests;
+
 use std::time::Duration;
 
+use super::compare::compare_record;
 use super::{begin, examine_within, is_gone, look, recorded};
 use crate::deadline::Deadline;
 use crate::error::Error;
@@ -67,7 +71,22 @@ impl Witnesses {
         };
         let Some(sign) = sign else { return self.next_other(node, store) };
         begin(node, store, &sign, deadline)?;
-        Err(Refusal::Recovering { sign: sign.to_string(), since: jiff::Timestamp::now() }.into())
+        Err(refused(&sign))
+    }
+
+    /// The same for a rehearsal, which takes no lock and begins nothing. `timeout` is the limit for each response.
+    pub(in crate::ops) fn after_comparison(
+        &mut self,
+        node: &mut Node<'_>,
+        store: &StoreConfig,
+        differing: &AttachmentId,
+        timeout: Duration,
+    ) -> Result<Option<Witness>, Error> {
+        self.own = None;
+        match compare_record(node, differing, store, timeout)? {
+            Some(EntryState::Lost(sign)) => Err(refused(&sign)),
+            _ => self.next_other(node, store),
+        }
     }
 
     /// The next one of another attachment that has addresses of this store.
@@ -85,6 +104,11 @@ impl Witnesses {
         }
         Ok(None)
     }
+}
+
+/// The refusal of the ADD that has found this sign.
+fn refused(sign: &Sign) -> Error {
+    Refusal::Recovering { sign: sign.to_string(), since: jiff::Timestamp::now() }.into()
 }
 
 /// Examines the record that this ADD has replaced. The call holds its lock.

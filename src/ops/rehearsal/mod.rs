@@ -8,8 +8,8 @@
 //! ```
 //!
 //! Several ADDs of one rehearsal see each other, as they would in the cluster. Limits: what another node knows alone
-//! (its records, host-local's files there) is not known here, and time passes before the real ADD. That ADD may compare
-//! another record with the store, and begin a recovery.
+//! (its records, host-local's files there) is not known here, and time passes before the real ADD. If the store has lost
+//! writes, a rehearsal is refused like the ADD, but only that begins a recovery.
 
 #[cfg(test)]
 pub(super) mod tests;
@@ -20,6 +20,7 @@ use std::time::Duration;
 use super::cluster::kubeconfig;
 use super::containers;
 use super::prepared::{self, PreparedAdd};
+use super::recovery::Witnesses;
 use super::release::ReleaseTask;
 use super::requests::PodFacts;
 use super::takeover::{self, Checks, Requester};
@@ -77,6 +78,8 @@ pub struct Rehearsal<'a> {
     version: CniVersion,
     /// Whether the ADD is one of this node.
     is_of_this_node: bool,
+    /// The records of this node that the ADD may compare with the store.
+    witnesses: Witnesses,
     would_be_probed: Vec<IpAddr>,
 }
 
@@ -90,6 +93,7 @@ impl<'a> Rehearsal<'a> {
             timeout,
             version: CniVersion::NEWEST,
             is_of_this_node: false,
+            witnesses: Witnesses::default(),
             would_be_probed: Vec::new(),
         })
     }
@@ -105,6 +109,7 @@ impl<'a> Rehearsal<'a> {
         let RehearsedAdd { id, pod, began, version, requested } = add;
         self.version = *version;
         self.is_of_this_node = self.node.records.is_own_name(&id.node);
+        self.witnesses = Witnesses::default();
         let (container, ifname) = (id.container.clone(), id.ifname.clone());
         let target = Target { container, ifname, netns: None, pod: pod.clone() };
         let resolved = prepared::resolve(self, network, id, &target, requested.as_ref(), None)?;
@@ -117,6 +122,7 @@ impl<'a> Rehearsal<'a> {
     /// What an ADD of a pod with this decision would get. The pod need not exist.
     pub(super) fn run(&mut self, pod: &PodRef, network: &Network, machine: &mut Add) -> Result<Rehearsed, Error> {
         self.is_of_this_node = false;
+        self.witnesses = Witnesses::default();
         self.decide_with_checks(Requester { pod, migration: None, reads_pods: network.annotations }, machine)
     }
 
@@ -141,16 +147,22 @@ impl<'a> Rehearsal<'a> {
         let (id, found) = self.node.records.locate(id, &self.node.began.boot)?;
         let machine = prepared.machine(id.clone())?;
         let newest = self.newest_seen()?;
-        let (addresses, in_doubt) = match found {
-            ReadResult::Missing => (Vec::new(), false),
+        let (earlier, in_doubt) = match found {
+            ReadResult::Missing => (None, false),
             ReadResult::Record(record) if record.state == RecordState::Releasing => {
                 self.release(*record)?;
-                (Vec::new(), false)
+                (None, false)
             }
-            ReadResult::Record(record) => (record.held_addresses(), record.held.is_none()),
-            ReadResult::Unreadable { .. } => (Vec::new(), true),
+            ReadResult::Record(record) => {
+                let in_doubt = record.held.is_none();
+                (Some(record), in_doubt)
+            }
+            ReadResult::Unreadable { .. } => (None, true),
         };
-        let mut machine = machine.with_records(Recorded { newest, addresses, witness: None });
+        let addresses = earlier.as_ref().map(|record| record.held_addresses()).unwrap_or_default();
+        self.witnesses = Witnesses::list(&self.node, &self.store, &id, earlier.as_deref())?;
+        let witness = self.witnesses.first(&self.node, &self.store)?;
+        let mut machine = machine.with_records(Recorded { newest, addresses, witness });
         if in_doubt {
             machine = machine.after_add_in_doubt();
         }
@@ -233,8 +245,8 @@ impl Checks for Rehearsal<'_> {
         records.into_iter().filter(|record| self.release(record.clone()).is_ok()).count()
     }
 
-    fn next_witness(&mut self, _: &AttachmentId) -> Result<Option<Witness>, Error> {
-        Ok(None)
+    fn next_witness(&mut self, differing: &AttachmentId) -> Result<Option<Witness>, Error> {
+        self.witnesses.after_comparison(&mut self.node, &self.store, differing, self.timeout)
     }
 
     fn probe(&mut self, _: &Add, ips: &[IpAddr]) -> Result<Vec<(IpAddr, ProbeResult)>, Refusal> {

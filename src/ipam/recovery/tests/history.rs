@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
+use jiff::Timestamp;
 use proptest::prelude::*;
 use proptest::test_runner::TestCaseError;
 
@@ -48,23 +49,25 @@ enum Action {
 #[derive(Default)]
 struct Node {
     records: BTreeMap<AttachmentId, Written>,
-    /// Whose records these are, the last written last.
-    order: Vec<AttachmentId>,
+    /// When the addresses of each record were new.
+    ages: BTreeMap<AttachmentId, Timestamp>,
     newest: Option<Revision>,
 }
 
 impl Node {
-    /// A record whose addresses are not new stays as old as it was.
+    /// A record whose addresses are not new stays as old as it was. Without one, it is as old as their leases.
     fn keep(&mut self, id: AttachmentId, written: Written) {
+        let since = written.leases.iter().map(|(_, lease)| lease.since).max().unwrap();
         if self.records.insert(id.clone(), written).is_none() {
-            self.order.retain(|other| *other != id);
-            self.order.push(id);
+            self.ages.insert(id, since);
         }
     }
 
     /// The record of this attachment, then the others, the last written first.
     fn witnesses(&self, own: &AttachmentId) -> Vec<Witness> {
-        let ids = std::iter::once(own).chain(self.order.iter().rev().filter(|id| *id != own));
+        let mut others: Vec<&AttachmentId> = self.records.keys().filter(|id| *id != own).collect();
+        others.sort_by_key(|id| std::cmp::Reverse(self.ages[id]));
+        let ids = std::iter::once(own).chain(others);
         let witness = |id: &AttachmentId| Some(Witness { id: id.clone(), revision: self.records.get(id)?.revision });
         ids.filter_map(witness).collect()
     }
