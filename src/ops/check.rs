@@ -9,6 +9,7 @@ use crate::cni::Target;
 use crate::config::Network;
 use crate::error::Error;
 use crate::ipam::decide::Check;
+use crate::ipam::refusal::Refusal;
 use crate::record::ReadResult;
 use crate::telemetry::Phase;
 
@@ -31,7 +32,13 @@ pub(super) fn check(
     };
     call.enter(Phase::Store);
     let deadline = call.node.deadline;
-    let held = call.node.open(&store)?.decide(&mut Check::new(id.clone()), deadline)?;
+    let held = match call.node.open(&store)?.decide(&mut Check::new(id.clone()), deadline) {
+        Err(error) if matches!(error, Error::Refused(Refusal::Lost { .. })) => {
+            recovery::report_if_lost(&mut call.node, &id, &store, deadline);
+            return Err(error);
+        }
+        held => held?,
+    };
     let ours = |ip: &IpAddr| network.is_none_or(|network| network.has(*ip));
     let claimed = previous.iter().map(|net| net.addr().to_canonical());
     let missing: Vec<IpAddr> = claimed.filter(ours).filter(|ip| !held.0.contains(ip)).collect();

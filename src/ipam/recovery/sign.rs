@@ -17,6 +17,7 @@
 //!
 //! | the attachment's entry | its leases | result |
 //! |---|---|---|
+//! | with an address | that address is absent, or not held by this attachment | a sign: objects can be deleted or put back one by one |
 //! | of the record's revision | | in place |
 //! | of another ADD, whatever its addresses | | a sign: an earlier container had the same ID (podman restarts one under its ID) |
 //! | with all addresses | | changed: written again since, by a repeated ADD or a sweep |
@@ -63,6 +64,13 @@ pub enum Sign {
         /// The address.
         ip: IpAddr,
     },
+    /// An attachment's entry has an address whose lease is not its own.
+    WithoutLease {
+        /// The attachment.
+        attachment: Box<AttachmentId>,
+        /// The address.
+        ip: IpAddr,
+    },
     /// An attachment's entry is of another ADD than the node's record of it.
     OtherAdd {
         /// The attachment.
@@ -79,6 +87,9 @@ impl fmt::Display for Sign {
             Self::Missing { attachment } => write!(f, "{attachment} has no entry in the store, and was not released"),
             Self::Lacking { attachment, ip } => {
                 write!(f, "the entry of {attachment} does not have {ip}, although nobody took it")
+            }
+            Self::WithoutLease { attachment, ip } => {
+                write!(f, "the entry of {attachment} has {ip}, whose lease does not name it")
             }
             Self::OtherAdd { attachment } => {
                 write!(f, "the entry of {attachment} is of another ADD than the node's record of it")
@@ -150,6 +161,7 @@ pub fn entry_state(
     let has = |ip: IpAddr| attachment.addresses.iter().any(|assigned| assigned.address.addr() == ip);
     let missing = written.attachment.addresses.iter().map(|assigned| assigned.address.addr());
     let missing: Vec<IpAddr> = missing.filter(|ip| !has(*ip)).collect();
+    let is_complete = missing.is_empty();
     if let Some(ip) = missing.first().copied() {
         let lacking = |ip| Sign::Lacking { attachment: Box::new(id.clone()), ip };
         if attachment.is_only_closed() {
@@ -158,7 +170,13 @@ pub fn entry_state(
         if let Some(ip) = missing.into_iter().find(|ip| !attachment.lost.contains(ip)) {
             return EntryState::Lost(lacking(ip));
         }
-    } else if !may_be_older {
+    }
+    if order == RevisionOrder::Unordered
+        && let Some((ip, _)) = leases.iter().find(|(ip, lease)| has(*ip) && !may_be_held_by(id, lease.as_ref()))
+    {
+        return EntryState::Lost(Sign::WithoutLease { attachment: Box::new(id.clone()), ip: *ip });
+    }
+    if is_complete && !may_be_older {
         return EntryState::InPlace;
     }
     let leases = leases.iter().filter_map(|(ip, lease)| {
@@ -172,6 +190,12 @@ pub fn entry_state(
 /// Whether the entry alone shows what became of the attachment. If not, its leases have to be read as well.
 pub fn is_explained(order: RevisionOrder, id: &AttachmentId, written: &Written, entry: Option<&Entry>) -> bool {
     !matches!(entry_state(order, id, written, entry, &[]), EntryState::Lost(_))
+}
+
+/// Whether a lease names this attachment, as far as this version can read it.
+fn may_be_held_by(id: &AttachmentId, lease: Option<&Entry>) -> bool {
+    let Some(lease) = lease else { return false };
+    Stored::<Lease>::read(&lease.value).known().is_none_or(|lease| lease.is_held_by(id))
 }
 
 /// Whether an entry is of the ADD of the record, and not of another one of the same container.

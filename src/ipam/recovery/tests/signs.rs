@@ -2,7 +2,7 @@
 
 use std::num::NonZeroU64;
 
-use crate::ipam::decide::tests::world::{Call, World, attachment, cooling, entries, name, subnet};
+use crate::ipam::decide::tests::world::{Call, World, attachment, contradictions, cooling, entries, name, subnet};
 use crate::ipam::decide::{Evict, Release};
 use crate::ipam::keys;
 use crate::ipam::lease::Written;
@@ -156,6 +156,44 @@ fn an_address_that_an_earlier_container_of_the_same_id_lost_is_no_trace_of_the_l
     assert!(matches!(entry_state, EntryState::Changed(_)), "{entry_state:?}");
     let (_, entry_state) = world.decide(&mut Examine::new(world.order, attachment("a"), later));
     assert!(matches!(entry_state, EntryState::Lost(Sign::OtherAdd { .. })), "{entry_state:?}");
+}
+
+#[test]
+fn a_lease_that_somebody_deleted_is_a_sign_where_objects_can_be_deleted_one_by_one() {
+    for order in [RevisionOrder::Unordered, RevisionOrder::Counted] {
+        let delete = |world: &mut World, written: &Written| {
+            let delete = Op::Delete(keys::lease(&name("default"), address(written)));
+            world.commit(&Txn::new(Vec::new(), vec![delete], Vec::new()).unwrap());
+        };
+        let state = after_on(order, 30, delete);
+        match order {
+            RevisionOrder::Unordered => {
+                assert!(matches!(state, EntryState::Lost(Sign::WithoutLease { .. })), "{state:?}");
+            }
+            RevisionOrder::Counted => assert_eq!(state, EntryState::InPlace),
+        }
+        // Somebody else may have been given it since.
+        let give = |world: &mut World, written: &Written| {
+            delete(world, written);
+            world.give(&Call::of("b", &subnet("10.0.0.0/29")).requesting(&[&address(written).to_string()]));
+        };
+        let state = after_on(order, 30, give);
+        assert_eq!(matches!(state, EntryState::Lost(_)), order == RevisionOrder::Unordered, "{state:?}");
+    }
+}
+
+#[test]
+fn a_lease_that_somebody_deleted_is_written_back() {
+    let mut world = World::with_order(RevisionOrder::Unordered);
+    let written = world.add(&Call::of("a", &subnet("10.0.0.0/29"))).unwrap().written();
+    let lease = keys::lease(&name("default"), address(&written));
+    world.commit(&Txn::new(Vec::new(), vec![Op::Delete(lease)], Vec::new()).unwrap());
+    let WrittenBack::Back(back) = world.decide(&mut WriteBack::new(world.order, attachment("a"), written.clone()))
+    else {
+        panic!("nothing was written back")
+    };
+    assert_eq!(Written { revision: written.revision, ..*back }, written);
+    assert_eq!(contradictions(&world.state), [""; 0]);
 }
 
 #[test]
