@@ -98,6 +98,16 @@ impl ApiServer {
             .then(|| SHARED.get_or_init(|| Self::try_start().unwrap_or_else(|error| panic!("an API server: {error}"))))
     }
 
+    /// Starts a server whose etcd has these flags besides the usual ones; `None`, with the test reported as skipped, if
+    /// it is not installed.
+    ///
+    /// # Panics
+    /// If it does not start.
+    pub fn with_etcd(test: &str, flags: &[&str]) -> Option<Self> {
+        let start = || Self::start_on(Cluster::plain_with(1, flags)?, &[]);
+        installed_or_skip(test).then(|| start().unwrap_or_else(|error| panic!("an API server: {error}")))
+    }
+
     fn try_start() -> Result<Self> {
         let etcd = Cluster::plain(1)?;
         let audit = audit::flags(etcd.folder());

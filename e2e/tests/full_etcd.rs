@@ -4,6 +4,7 @@
 use std::process::{Command, Output};
 
 use kube_ipam_e2e::api::{Api, NAMESPACE};
+use kube_ipam_e2e::api_server::{ApiServer, store};
 use kube_ipam_e2e::cni::Reply;
 use kube_ipam_e2e::etcd::{self, Cluster};
 use kube_ipam_e2e::node::Node;
@@ -32,7 +33,7 @@ fn sweep(node: &Node, options: &[&str]) -> (Output, Vec<String>) {
 
 fn fill(cluster: &Cluster) {
     let value = "x".repeat(20_000);
-    let refused = (0..100).find_map(|_| cluster.etcdctl(&["put", "somebody-else", &value]).err());
+    let refused = (0..300).find_map(|_| cluster.etcdctl(&["put", "somebody-else", &value]).err());
     assert!(refused.unwrap().to_string().contains("database space exceeded"));
     assert!(cluster.etcdctl(&["alarm", "list"]).unwrap().contains("NOSPACE"));
 }
@@ -98,4 +99,33 @@ fn an_etcd_that_is_full_gives_and_frees_nothing_and_all_is_done_once_there_is_ro
         call(&node, "DEL", container).ok();
     }
     assert_eq!((node.held(), node.records()), (vec![], vec![]));
+}
+
+/// The store cannot even lock what it is to delete, so that a DEL without a cooldown defers its release, too.
+#[test]
+fn an_api_server_whose_etcd_is_full_gives_and_frees_nothing_and_all_is_done_once_there_is_room() {
+    let test = "an_api_server_whose_etcd_is_full_gives_and_frees_nothing_and_all_is_done_once_there_is_room";
+    let Some(server) = ApiServer::with_etcd(test, &["--quota-backend-bytes", "3000000"]) else { return };
+    let tenant = server.tenant().unwrap();
+    store::install(&tenant).unwrap();
+    let node = Node::on_kubernetes(&tenant);
+    node.set_defaults(&json!({ "annotations": false, "timeout": "3s" }));
+    for container in ["ends", "stays"] {
+        call_with(&node, "ADD", container, "0s").ok();
+    }
+    let before = node.held();
+    fill(server.etcd());
+
+    let refused = call(&node, "ADD", "late").refused();
+    assert_eq!(refused.code(), 11, "{}", refused.stdout);
+    call_with(&node, "DEL", "ends", "0s").ok();
+    assert_eq!(node.records().iter().filter(|record| record.starts_with("marked/ends:")).count(), 1);
+    assert_eq!(node.held(), before);
+
+    make_room(server.etcd());
+    assert_eq!(sweep(&node, &["--node"]).1, ["freed: its DEL could not reach the store and deferred the release"]);
+    call(&node, "ADD", "late").ok();
+    let mut holders: Vec<String> = node.held().into_iter().map(|(_, holder)| holder).collect();
+    holders.sort();
+    assert_eq!(holders, ["late/eth0", "stays/eth0"]);
 }
