@@ -9,7 +9,7 @@ use kube_ipam_e2e::api::{Api, NAMESPACE};
 use kube_ipam_e2e::cni::{Call, Reply};
 use kube_ipam_e2e::faketime::Faketime;
 use kube_ipam_e2e::history::History;
-use kube_ipam_e2e::machines::Machines;
+use kube_ipam_e2e::machines;
 use kube_ipam_e2e::node::Node;
 use serde_json::{Value, json};
 
@@ -21,29 +21,33 @@ const RIGHT: &str = "+0";
 const RACING: &str = "+0 x100000";
 
 /// A node whose clock is set for each call.
-struct Host {
-    node: Node,
+struct Host<'node> {
+    node: &'node Node,
     api: Api,
     faketime: Faketime,
 }
 
-fn on_each_store(test: &str, case: impl Fn(&Host)) {
+fn on_each_store(test: &str, case: impl Fn(&Host<'_>)) {
     let Some(faketime) = Faketime::or_skip(test) else { return };
-    let host = |node: Node| {
-        let host = Host { node, api: Api::start().unwrap(), faketime: faketime.clone() };
-        let kubeconfig = host.api.kubeconfig(&host.node.path("")).unwrap();
-        let sweep = json!({ "minAge": "5m" });
-        host.node.set_defaults(&json!({ "annotations": true, "kubeConfig": kubeconfig, "sweep": sweep }));
-        host.api.has("always", "u-always", "Running", &json!({}));
-        host
-    };
-    case(&host(Machines::embedded().node()));
-    if let Some(machines) = Machines::etcd(test) {
-        case(&host(machines.node()));
-    }
+    machines::on_each_store(test, |node| case(&Host::new(node, &faketime)));
 }
 
-impl Host {
+/// The same for many calls in a row, which would take long with the store in the API server.
+fn on_stores_without_api_server(test: &str, case: impl Fn(&Host<'_>)) {
+    let Some(faketime) = Faketime::or_skip(test) else { return };
+    machines::on_stores_without_api_server(test, |node| case(&Host::new(node, &faketime)));
+}
+
+impl<'node> Host<'node> {
+    fn new(node: &'node Node, faketime: &Faketime) -> Self {
+        let host = Self { node, api: Api::start().unwrap(), faketime: faketime.clone() };
+        let kubeconfig = host.api.kubeconfig_of(node).unwrap();
+        let sweep = json!({ "minAge": "5m" });
+        node.set_defaults(&json!({ "annotations": true, "kubeConfig": kubeconfig, "sweep": sweep }));
+        host.api.has("always", "u-always", "Running", &json!({}));
+        host
+    }
+
     /// A call for a sandbox of a pod, at a time of its own, for a subnet with this cooldown.
     fn call(&self, clock: &str, verb: &str, container: &str, pod: &str, cooldown: &str) -> Call {
         let args = format!("K8S_POD_NAMESPACE={NAMESPACE};K8S_POD_NAME={pod};K8S_POD_UID=u-{pod}");
@@ -187,7 +191,8 @@ fn what_was_released_a_year_ahead_blocks_a_strict_range_for_its_cooldown() {
 
 #[test]
 fn a_cooldown_is_shorter_or_longer_by_the_step_and_nothing_is_refused_for_it() {
-    on_each_store("a_cooldown_is_shorter_or_longer_by_the_step_and_nothing_is_refused_for_it", |host| {
+    let test = "a_cooldown_is_shorter_or_longer_by_the_step_and_nothing_is_refused_for_it";
+    on_stores_without_api_server(test, |host| {
         for (released, asked) in [(AHEAD, BEHIND), (BEHIND, AHEAD)] {
             let fill = |name: &str, clock: &str| -> Vec<String> {
                 (0..5).map(|n| host.add(clock, &format!("{name}{n}"), &format!("{name}{n}")).address()).collect()

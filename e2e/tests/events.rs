@@ -4,7 +4,7 @@
 
 use kube_ipam_e2e::api::{self, Api, NAMESPACE};
 use kube_ipam_e2e::cni::{Call, Reply};
-use kube_ipam_e2e::machines::Machines;
+use kube_ipam_e2e::machines::{self, Machines};
 use kube_ipam_e2e::node::Node;
 use serde_json::{Value, json};
 
@@ -19,8 +19,12 @@ struct Host {
 
 impl Host {
     fn new() -> Self {
-        let host = Self { node: Machines::embedded().node(), api: Api::start().unwrap() };
-        let kubeconfig = host.api.kubeconfig(&host.node.path("")).unwrap();
+        Self::on(Machines::embedded().node())
+    }
+
+    fn on(node: Node) -> Self {
+        let host = Self { node, api: Api::start().unwrap() };
+        let kubeconfig = host.api.kubeconfig_of(&host.node).unwrap();
         let log = json!({ "file": host.node.path("kube-ipam.log"), "level": "debug" });
         host.node.set_defaults(&json!({ "annotations": true, "kubeConfig": kubeconfig, "log": log }));
         host.asks("db-0", OLD);
@@ -50,9 +54,17 @@ impl Host {
     }
 }
 
+/// Runs a case on each store. One in the API server shares the connection of the event.
+fn on_each_store(test: &str, case: impl Fn(&Host)) {
+    machines::each(test).for_each(|machines| case(&Host::on(machines.node())));
+}
+
 #[test]
 fn a_refused_pod_has_an_event_with_the_text_of_the_error() {
-    let host = Host::new();
+    on_each_store("a_refused_pod_has_an_event_with_the_text_of_the_error", is_refused_with_an_event);
+}
+
+fn is_refused_with_an_event(host: &Host) {
     host.asks("db-1", NEW);
     let refused = host.add("new", "db-1", NEW).refused();
     let events = host.api.events();
@@ -96,7 +108,10 @@ fn a_node_publishes_at_most_twenty_events_at_once() {
 
 #[test]
 fn a_take_over_is_an_event_that_names_the_former_holder() {
-    let host = Host::new();
+    on_each_store("a_take_over_is_an_event_that_names_the_former_holder", takes_over_with_an_event);
+}
+
+fn takes_over_with_an_event(host: &Host) {
     // A new sandbox of the same pod is no event.
     host.add("rebuilt", "db-0", OLD).ok();
     assert_eq!(host.api.events(), [Value::Null; 0]);

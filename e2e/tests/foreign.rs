@@ -1,5 +1,5 @@
 //! Hosts on the link that the store does not know, on networks with `probe: always`: real interfaces, and the real
-//! answers of the kernels behind them, on both stores.
+//! answers of the kernels behind them, on each store.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test's verdict is a panic")]
 
 use std::collections::BTreeSet;
@@ -34,10 +34,12 @@ struct Segment {
     node: Node,
 }
 
-/// Runs a case with each kind of link and on each store, as far as this machine has them.
+/// Runs a case with each kind of link and on each store, as far as this machine has them. A call takes several requests
+/// to the store in the API server, so that has only one kind of link.
 fn on_each(test: &str, case: impl Fn(&Segment)) {
     for link in [Link::Bridge, Link::Macvlan] {
-        for machines in [Some(Machines::embedded()), Machines::etcd(test)].into_iter().flatten() {
+        let kubernetes = || matches!(link, Link::Bridge).then(|| Machines::kubernetes(test)).flatten();
+        for machines in [Some(Machines::embedded()), Machines::etcd(test), kubernetes()].into_iter().flatten() {
             let Some(segment) = Segment::of(test, link, machines.node()) else { return };
             case(&segment);
         }
@@ -223,6 +225,12 @@ fn what_is_foreign_is_shown_released_and_swept() {
         assert!(released.contains(&mac(&host)) && released.contains("10.1.0.5 is free now"), "{released}");
         assert_eq!(segment.foreign(), []);
         refuse();
+        if let Some(server) = segment.node.api_server() {
+            // A cluster without pods looks like the wrong one.
+            let spec = json!({ "containers": [{ "name": "main", "image": "none" }] });
+            let pod = json!({ "metadata": { "name": "any" }, "spec": spec });
+            server.create("/api/v1/namespaces/default/pods", &pod).unwrap();
+        }
         for (clock, left) in [("+3000s", 1), ("+3700s", 0)] {
             text(segment.operator(&["sweep", "--interval", "10ms"], &faketime.variables(clock).to_vec()));
             assert_eq!(segment.foreign().len(), left, "{clock}");
@@ -328,7 +336,7 @@ fn where_the_link_can_t_be_probed_the_address_is_used_and_the_log_says_so() {
 fn the_pod_that_meets_a_host_has_an_event_and_the_next_one_has_none() {
     on_each("the_pod_that_meets_a_host_has_an_event_and_the_next_one_has_none", |segment| {
         let api = Api::start().unwrap();
-        let kubeconfig = api.kubeconfig(&segment.node.path("")).unwrap();
+        let kubeconfig = api.kubeconfig_of(&segment.node).unwrap();
         segment.node.set_defaults(&json!({ "annotations": true, "kubeConfig": kubeconfig }));
         let host = segment.host("host", &["10.1.0.5"]);
         let range = json!({ "subnet": "10.1.0.0/24", "rangeStart": "10.1.0.5", "rangeEnd": "10.1.0.7",
