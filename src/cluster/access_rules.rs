@@ -1,9 +1,9 @@
-//! What RBAC allows the user of a kubeconfig (SelfSubjectRulesReview, authorization.k8s.io/v1).
+//! What the user of a kubeconfig may do (SelfSubjectRulesReview and SelfSubjectAccessReview, authorization.k8s.io/v1).
 
 use kube::core::Request;
 use kube::core::params::PostParams;
 use serde::Deserialize;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::object::{ObjectRef, ResourceKind};
 use super::response::cut;
@@ -63,8 +63,13 @@ impl AccessRule {
 }
 
 #[derive(Deserialize)]
-struct Review {
-    status: ReviewStatus,
+struct Review<T> {
+    status: T,
+}
+
+#[derive(Deserialize)]
+struct AccessStatus {
+    allowed: bool,
 }
 
 #[derive(Default, Deserialize)]
@@ -88,11 +93,37 @@ impl ApiServer {
         self.review(namespace, Some(&account.user()))
     }
 
+    /// Asks whether the user may do this with all objects of a resource in a namespace. Unlike the rules, the answer
+    /// includes what webhooks decide.
+    pub fn may(&self, namespace: &str, group: &str, resource: &str, verb: &str) -> Result<bool, ClusterError> {
+        let review = json!({
+            "apiVersion": "authorization.k8s.io/v1", "kind": "SelfSubjectAccessReview",
+            "spec": { "resourceAttributes": {
+                "namespace": namespace, "group": group, "resource": resource, "verb": verb,
+            } },
+        });
+        let AccessStatus { allowed } = self.create_review(ResourceKind::AccessReview, &review, None)?;
+        Ok(allowed)
+    }
+
     fn review(&self, namespace: &str, user: Option<&str>) -> Result<AccessRules, ClusterError> {
-        let object = ObjectRef::all(ResourceKind::RulesReview);
         let review = json!({
             "apiVersion": "authorization.k8s.io/v1", "kind": "SelfSubjectRulesReview", "spec": { "namespace": namespace },
         });
+        let status = self.create_review(ResourceKind::RulesReview, &review, user)?;
+        let ReviewStatus { resource_rules, incomplete, evaluation_error } = status;
+        let why = || evaluation_error.as_deref().map_or("the server gives no reason".to_owned(), cut);
+        Ok(AccessRules { rules: resource_rules, incomplete: incomplete.then(why) })
+    }
+
+    /// The status of a review, for this user or another one.
+    fn create_review<T: for<'de> Deserialize<'de>>(
+        &self,
+        kind: ResourceKind,
+        review: &Value,
+        user: Option<&str>,
+    ) -> Result<T, ClusterError> {
+        let object = ObjectRef::all(kind);
         let body = review.to_string().into_bytes();
         let request = Request::new(object.path()).create(&PostParams::default(), body);
         let mut request = request.map_err(|_| object.invalid_name())?;
@@ -106,9 +137,7 @@ impl ApiServer {
         }
         let review = serde_json::from_slice(&response.body).map_err(|error| response.unexpected(&object, error));
         let Review { status } = review?;
-        let ReviewStatus { resource_rules, incomplete, evaluation_error } = status;
-        let why = || evaluation_error.as_deref().map_or("the server gives no reason".to_owned(), cut);
-        Ok(AccessRules { rules: resource_rules, incomplete: incomplete.then(why) })
+        Ok(status)
     }
 }
 

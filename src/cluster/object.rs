@@ -3,7 +3,7 @@
 use std::fmt;
 
 use k8s_openapi::api::apps::v1::{DaemonSet, Deployment, ReplicaSet, StatefulSet};
-use k8s_openapi::api::authorization::v1::SelfSubjectRulesReview;
+use k8s_openapi::api::authorization::v1::{SelfSubjectAccessReview, SelfSubjectRulesReview};
 use k8s_openapi::api::batch::v1::{CronJob, Job};
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::{ConfigMap, Event, Namespace, Node, Pod};
@@ -74,6 +74,8 @@ pub enum ResourceKind {
     CronJobs,
     /// What RBAC allows this user.
     RulesReview,
+    /// Whether this user may do one thing.
+    AccessReview,
     /// The server's version. It is no resource, and RBAC allows it to every user.
     Version,
     /// The list of Events on a pod.
@@ -102,7 +104,7 @@ impl ResourceKind {
                 "k8s.cni.cncf.io"
             }
             Self::Lease => "coordination.k8s.io",
-            Self::RulesReview => "authorization.k8s.io",
+            Self::RulesReview | Self::AccessReview => "authorization.k8s.io",
         }
     }
 
@@ -127,6 +129,7 @@ impl ResourceKind {
             Self::Jobs => "jobs",
             Self::CronJobs => "cronjobs",
             Self::RulesReview => "selfsubjectrulesreviews",
+            Self::AccessReview => "selfsubjectaccessreviews",
             Self::Version => "version",
         }
     }
@@ -135,7 +138,7 @@ impl ResourceKind {
     pub(super) fn verb(self) -> &'static str {
         match self {
             Self::IpamClaimStatus => "patch",
-            Self::RulesReview => "create",
+            Self::RulesReview | Self::AccessReview => "create",
             _ => "get",
         }
     }
@@ -196,7 +199,7 @@ impl ObjectRef {
             | ResourceKind::StatefulSets
             | ResourceKind::Jobs
             | ResourceKind::CronJobs => &["list"],
-            ResourceKind::RulesReview => &["create"],
+            ResourceKind::RulesReview | ResourceKind::AccessReview => &["create"],
             ResourceKind::Lease => &["get", "create", "update"],
             ResourceKind::IpamClaimStatus => &["patch"],
             _ if self.name.is_empty() => &["list", "watch"],
@@ -222,6 +225,7 @@ impl ObjectRef {
             ResourceKind::Jobs => Job::url_path(&(), None),
             ResourceKind::CronJobs => CronJob::url_path(&(), None),
             ResourceKind::RulesReview => SelfSubjectRulesReview::url_path(&(), None),
+            ResourceKind::AccessReview => SelfSubjectAccessReview::url_path(&(), None),
             ResourceKind::Version => "/version".to_owned(),
             kind @ (ResourceKind::NetworkDefinition
             | ResourceKind::NetworkDefinitions
@@ -272,6 +276,7 @@ impl fmt::Display for ObjectRef {
             ResourceKind::Jobs => return f.write_str("the list of Jobs"),
             ResourceKind::CronJobs => return f.write_str("the list of CronJobs"),
             ResourceKind::RulesReview => return f.write_str("the review of its own rights"),
+            ResourceKind::AccessReview => return f.write_str("the review of one of its own rights"),
             ResourceKind::Version => return f.write_str("its version"),
             ResourceKind::PodEvents if self.name.is_empty() => return f.write_str("the list of events"),
             ResourceKind::PodEvents => "the events of pod",

@@ -16,6 +16,8 @@ pub(super) struct Inventory {
     workloads: Vec<Value>,
     /// The namespace of a store in custom resources, and the rules that everybody has in it alone.
     of_store: Option<(String, Vec<Value>)>,
+    /// Whether rules can't be listed, as those of a webhook. Each right alone can be asked for.
+    has_webhook: bool,
     /// The node defaults in the ConfigMap of the installer.
     installed_defaults: Option<String>,
     /// The rules of the controller's account; `None` if nobody may impersonate it.
@@ -85,6 +87,11 @@ impl Api {
     /// Sets the rules that everybody has in the namespace of the store, which exists then.
     pub fn allows_in(&self, namespace: &str, rules: &[Value]) {
         self.pods().inventory.of_store = Some((namespace.to_owned(), rules.to_vec()));
+    }
+
+    /// Lists no rule from now on, because a webhook decides. Only the rights to the store can be asked for one by one.
+    pub fn authorizes_by_webhook(&self) {
+        self.pods().inventory.has_webhook = true;
     }
 
     /// Adds a NetworkAttachmentDefinition with this configuration.
@@ -191,6 +198,25 @@ impl Inventory {
         match (verb, resource) {
             ("GET", "version") => {
                 Some(Scenario::Answers(200, json!({ "major": "1", "minor": "33", "gitVersion": "v1.33.1" })))
+            }
+            ("POST", "selfsubjectrulesreviews") if self.has_webhook => {
+                let why = "webhook authorizer does not support user rule resolution";
+                let status = json!({ "resourceRules": [], "incomplete": true, "evaluationError": why });
+                Some(Scenario::Answers(201, json!({ "kind": "SelfSubjectRulesReview", "spec": {}, "status": status })))
+            }
+            ("POST", "selfsubjectaccessreviews") => {
+                let review: Value = serde_json::from_slice(sent).ok()?;
+                let asked = &review["spec"]["resourceAttributes"];
+                let has = |rule: &Value, list: &str, field: &str| {
+                    rule[list].as_array().is_some_and(|all| all.contains(&json!("*")) || all.contains(&asked[field]))
+                };
+                let is_allowed = |rule: &Value| {
+                    has(rule, "apiGroups", "group") && has(rule, "resources", "resource") && has(rule, "verbs", "verb")
+                };
+                let (namespace, rules) = self.of_store.as_ref()?;
+                let allowed = asked["namespace"] == **namespace && rules.iter().any(is_allowed);
+                let status = json!({ "allowed": allowed });
+                Some(Scenario::Answers(201, json!({ "kind": "SelfSubjectAccessReview", "spec": {}, "status": status })))
             }
             ("POST", "selfsubjectrulesreviews") => {
                 let rules = match user {

@@ -160,6 +160,27 @@ fn rights_that_lack_or_are_too_many_are_named() {
 }
 
 #[test]
+fn rights_to_the_store_that_no_rule_lists_are_asked_for_one_by_one() {
+    let Some(machines) = Machines::kubernetes("rights_to_the_store_that_no_rule_lists_are_asked_for_one_by_one") else {
+        return;
+    };
+    let node = machines.node();
+    let cluster = Cluster::healthy(&node);
+    cluster.api.authorizes_by_webhook();
+    let line = cluster.diagnosis().line("kubernetes-rights");
+    assert!(line.starts_with("kubernetes-rights ok: "), "{line}");
+    assert!(
+        line.contains("may do what the store needs; whether it may do more is not known: webhook authorizer"),
+        "{line}"
+    );
+    let StoreConfig::Kubernetes(config) = node.store() else { panic!("another store") };
+    let (group, _, verbs) = KubernetesConfig::rule();
+    cluster.api.allows_in(&config.namespace, &[rule(group, "*", &verbs[..4], &[])]);
+    let line = cluster.diagnosis().line("kubernetes-rights");
+    assert!(line.contains("the node's account may not delete ipleases, iprests, "), "{line}");
+}
+
+#[test]
 fn an_address_of_a_pod_that_is_gone_has_leaked_and_a_sweep_frees_it() {
     on_each_store("an_address_of_a_pod_that_is_gone_has_leaked_and_a_sweep_frees_it", |cluster| {
         let address = cluster.add("gone");

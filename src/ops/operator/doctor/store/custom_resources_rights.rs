@@ -1,7 +1,7 @@
 //! `kubernetes-rights`: whether RBAC allows the user of the kubeconfig what the store in the Kubernetes API needs, and,
 //! if it is that of a node, no more.
 
-use crate::cluster::{AccessRule, AccessRules};
+use crate::cluster::{AccessRule, AccessRules, ApiServer, ClusterError};
 use crate::explain::{Command, Commands, Tool};
 use crate::ops::operator::doctor::cluster::forbidden::unread;
 use crate::ops::operator::doctor::cluster::rights::{self, Right, first_rights, needed_of_node, right, surplus};
@@ -82,7 +82,7 @@ pub(super) fn check(namespace: &str, context: &mut Context<'_>, report: &mut dyn
     let Ok(Some(api)) = context.api() else {
         return report(subject.skipped("the rights in it are not known, since the kubeconfig can't be used"));
     };
-    let rules = match api.access_rules(namespace) {
+    let rules = match api.access_rules(namespace).and_then(|rules| completed(api, namespace, rules)) {
         Ok(rules) => rules,
         Err(error) => return report(unread(&subject, &error, next)),
     };
@@ -96,6 +96,28 @@ pub(super) fn check(namespace: &str, context: &mut Context<'_>, report: &mut dyn
     }
 }
 
+/// Adds the rights that the server could not list, such as those that a webhook grants: it says of each alone whether it
+/// is granted.
+fn completed(api: &ApiServer, namespace: &str, rules: AccessRules) -> Result<AccessRules, ClusterError> {
+    let AccessRules { mut rules, incomplete } = rules;
+    if incomplete.is_some() {
+        let group = KubernetesConfig::rule().0;
+        for (resource, verbs) in lacking(&rules) {
+            for verb in verbs {
+                if api.may(namespace, group, resource, verb)? {
+                    rules.push(AccessRule {
+                        api_groups: vec![group.to_owned()],
+                        resources: vec![resource.to_owned()],
+                        resource_names: Vec::new(),
+                        verbs: vec![verb.to_owned()],
+                    });
+                }
+            }
+        }
+    }
+    Ok(AccessRules { rules, incomplete })
+}
+
 fn node(
     subject: &Subject,
     rules: &AccessRules,
@@ -105,10 +127,7 @@ fn node(
 ) -> Vec<Outcome> {
     let lacking = lacking(&rules.rules);
     let mut outcomes = Vec::new();
-    if let (Some(cause), false) = (&rules.incomplete, lacking.is_empty()) {
-        let rights = text(&lacking);
-        outcomes.push(subject.skipped(format!("whether the node's account may {rights} is not known: {cause}")));
-    } else if lacking.iter().map(|(_, verbs)| verbs.len()).sum::<usize>() == count() {
+    if lacking.iter().map(|(_, verbs)| verbs.len()).sum::<usize>() == count() {
         let (why, status) = NO_ADD;
         let message = format!("the node's account may do nothing with the store's resources; {why}");
         outcomes.push(subject.fault(status, message, grant(namespace, next)));
@@ -143,7 +162,12 @@ fn node(
         ));
     }
     if outcomes.is_empty() {
-        outcomes.push(subject.ok("RBAC allows the node's account what the store needs, and no more"));
+        outcomes.push(match &rules.incomplete {
+            None => subject.ok("the node's account may do what the store needs, and no more"),
+            Some(cause) => subject.ok(format!(
+                "the node's account may do what the store needs; whether it may do more is not known: {cause}"
+            )),
+        });
     }
     outcomes
 }
@@ -171,11 +195,7 @@ fn by_effect<'a>(lacking: &[(&'a str, Vec<&'a str>)]) -> Vec<(Effect, Rights<'a>
 fn operator(subject: &Subject, rules: &AccessRules, namespace: &str, next: &Commands) -> Outcome {
     let lacking = lacking(&rules.rules);
     if lacking.is_empty() {
-        return subject.ok("RBAC allows this kubeconfig to read and to change the store");
-    }
-    if let Some(cause) = &rules.incomplete {
-        let rights = text(&lacking);
-        return subject.skipped(format!("whether this kubeconfig may {rights} is not known: {cause}"));
+        return subject.ok("this kubeconfig may read and change the store");
     }
     let reads = |verbs: &[&'static str]| -> Vec<&'static str> {
         verbs.iter().copied().filter(|verb| READS.contains(verb)).collect()
@@ -185,7 +205,7 @@ fn operator(subject: &Subject, rules: &AccessRules, namespace: &str, next: &Comm
     if unread.is_empty() {
         let rights = text(&lacking);
         return subject.ok(format!(
-            "RBAC allows this kubeconfig to read the store, and not to change it as sweep, reserve and release do: {rights}"
+            "this kubeconfig may read the store, but may not change it as sweep, reserve and release do: {rights}"
         ));
     }
     subject.warning(
@@ -253,7 +273,7 @@ mod tests {
 
     #[test]
     fn the_rule_of_the_pages_is_enough_and_nothing_lacks_without_being_named() {
-        let fine = "namespace pods: RBAC allows the node's account what the store needs, and no more";
+        let fine = "namespace pods: the node's account may do what the store needs, and no more";
         assert_eq!(of_node(&[whole()], &[]), [(Status::Ok, fine.to_owned())]);
         let (group, resources, verbs) = KubernetesConfig::rule();
         for resource in &resources {
@@ -307,7 +327,7 @@ mod tests {
         let (status, text) = of_operator(&[rule(STORE, &["*"], &["get", "list"])]);
         assert!(
             status == Status::Ok
-                && text.contains("not to change it as sweep, reserve and release do: create/update/delete ipleases, "),
+                && text.contains("may not change it as sweep, reserve and release do: create/update/delete ipleases, "),
             "{text}"
         );
         let (status, text) = of_operator(&[rule(STORE, &["*"], &["get"])]);
@@ -315,11 +335,12 @@ mod tests {
     }
 
     #[test]
-    fn rules_that_the_server_cannot_list_are_not_said_to_lack() {
-        let unknown = AccessRules { rules: Vec::new(), incomplete: Some("webhook authorizer".to_owned()) };
+    fn what_rules_that_the_server_cannot_list_allow_beside_is_not_known() {
+        let known = AccessRules { rules: vec![whole()], incomplete: Some("webhook authorizer".to_owned()) };
         let (subject, next) = (Subject::new("namespace pods"), Commands::default());
-        let found = node(&subject, &unknown, &AccessRules::default(), "pods", &next);
-        assert!(found.len() == 1 && found[0].status == Status::Skipped, "{found:?}");
-        assert_eq!(operator(&subject, &unknown, "pods", &next).status, Status::Skipped);
+        let found = node(&subject, &known, &AccessRules::default(), "pods", &next);
+        let expected = "what the store needs; whether it may do more is not known: webhook authorizer";
+        assert!(found.len() == 1 && found[0].message.ends_with(expected), "{found:?}");
+        assert_eq!(operator(&subject, &known, "pods", &next).status, Status::Ok);
     }
 }
