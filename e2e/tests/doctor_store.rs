@@ -14,7 +14,7 @@ use kube_ipam::ops::Session;
 use kube_ipam::store::{EtcdConfig, Key, Op, Txn};
 use kube_ipam_e2e::diagnosis::{Diagnosis, paste};
 use kube_ipam_e2e::etcd::{self, Cluster};
-use kube_ipam_e2e::machines::{Machines, on_each_store};
+use kube_ipam_e2e::machines::{Machines, on_each_store, on_stores_without_api_server};
 use kube_ipam_e2e::node::{Node, Plugin};
 use kube_ipam_e2e::operator::printed;
 use kube_ipam_e2e::wait_until;
@@ -300,6 +300,30 @@ fn an_attachment_that_the_store_has_lost_is_an_error_and_nothing_is_repaired() {
         assert_eq!((node.held(), node.records()), (vec![], before));
         // No recovery was begun.
         assert!(Diagnosis::of(node, &[]).line("recovery").starts_with("recovery ok: "));
+    });
+}
+
+#[test]
+fn an_attachment_whose_lease_was_deleted_is_named_and_its_address_can_be_kept_from_others() {
+    let test = "an_attachment_whose_lease_was_deleted_is_named_and_its_address_can_be_kept_from_others";
+    on_stores_without_api_server(test, |node| {
+        let ip = add(node, "c1");
+        write(node, vec![Op::Delete(key_of(&ip))]);
+        let whose = "container c1, interface eth0, node node-1, network blue";
+        assert_fault(
+            node,
+            &format!("attachments error: {ip}: {whose} has it, and it has no lease: another pod may get it"),
+        );
+        let commands = Diagnosis::of(node, &[]).commands("attachments");
+        assert!(
+            commands[0].starts_with(&format!("kube-ipam reserve {ip} --reason 'its lease was lost' --")),
+            "{commands:?}"
+        );
+        printed(node, &["reserve", &ip, "--reason", "its lease was lost", "--yes"]);
+        assert_fault(node, &format!("attachments error: {ip}: {whose} has it, and it is not in use by its lease"));
+        node.network(json!({ "subnet": "10.1.0.0/29", "cooldown": "0s" })).del("c1").ok();
+        printed(node, &["release", &ip, "--yes"]);
+        assert_eq!(faults(node), [""; 0]);
     });
 }
 

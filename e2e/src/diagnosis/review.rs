@@ -9,7 +9,8 @@ use serde_json::Value;
 const REPEATED: [&str; 6] = ["--store", "--data-dir", "--config", "--kubeconfig", "--cni-dir", "--bin-dir"];
 
 /// Commands that are meant for another node, whose defaults name the store, by check.
-const ON_ANOTHER_NODE: [(&str, &str); 4] = [
+const ON_ANOTHER_NODE: [(&str, &str); 5] = [
+    ("attachments", "kube-ipam sweep --node"),
     ("recovery", "kube-ipam sweep --node"),
     ("pod-addresses", "kube-ipam sweep --node"),
     ("pod-addresses", "kube-ipam doctor"),

@@ -126,7 +126,7 @@ impl Compared {
     /// One outcome for each address without its lease.
     pub(super) fn outcomes(&self, store: &StoreConfig, next: &Commands) -> Vec<Outcome> {
         let subject = Subject::new(store.to_string());
-        let mut outcomes: Vec<Outcome> = self.unheld.iter().map(|unheld| outcome(unheld, next)).collect();
+        let mut outcomes: Vec<Outcome> = self.unheld.iter().map(|unheld| outcome(unheld, store, next)).collect();
         if self.more > 0 {
             let more = counted(self.more, "more attachment has", "more attachments have");
             let text = "mend the first ones, and run this again for the others";
@@ -144,7 +144,7 @@ impl Compared {
     }
 }
 
-fn outcome(unheld: &Unheld, next: &Commands) -> Outcome {
+fn outcome(unheld: &Unheld, store: &StoreConfig, next: &Commands) -> Outcome {
     let Unheld { vrf, ip, id, holder, lease } = unheld;
     let (subject, address) = (Subject::new(ip.to_string()), ip.to_string());
     let whose = holder.as_ref().map_or_else(|| id.to_string(), Holder::to_string);
@@ -157,8 +157,15 @@ fn outcome(unheld: &Unheld, next: &Commands) -> Outcome {
         );
     }
     let lack = if lease.is_some() { "is not in use by its lease" } else { "has no lease" };
+    let message =
+        format!("{whose} has it, and it {lack}: another pod may get it; somebody has changed the store by hand");
+    // Where objects can be deleted one by one, a node takes this for a lost write.
+    if matches!(store, StoreConfig::Kubernetes(_)) {
+        let text = "let the node of this attachment write it back with the first command, run there";
+        return subject.error(message, commands(text, [next.on_other_node(&["sweep", "--node"]), list()]));
+    }
     subject.error(
-        format!("{whose} has it, and it {lack}: another pod may get it; somebody has changed the store by hand"),
+        message,
         commands(
             "keep it from others with the first command, delete the pod of this attachment, and release the address then",
             [
