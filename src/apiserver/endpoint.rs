@@ -1,6 +1,7 @@
 //! The async client, for several requests at once.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use http::HeaderMap;
@@ -10,14 +11,22 @@ use hyper_rustls::HttpsConnector;
 use hyper_timeout::TimeoutConnector;
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::rt::TokioExecutor;
+use hyper_util::rt::{TokioExecutor, TokioTimer};
 use kube::Config;
+use tokio::sync::Mutex;
 
 use super::{Access, ConnectionError, headers, tls};
 use crate::deadline::Deadline;
 
 /// The timeout for connecting. It allows one retransmission, which comes after a second.
 pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_millis(1500);
+
+/// A request with less time than this would not be answered in time, and is not sent.
+const LEAST_TIME: Duration = Duration::from_millis(2);
+
+/// How often a connection of HTTP/2 is checked while the server sends nothing, and how long each check may take. Without
+/// it, a watch would not notice that its server is gone.
+const KEEP_ALIVE: Duration = Duration::from_secs(15);
 
 /// An API server, with the credentials from when it was opened. Needs a tokio runtime, always the same one. A clone uses
 /// the same connections.
@@ -31,6 +40,9 @@ pub struct Endpoint {
     /// Who we are, in every request.
     identity: HeaderMap,
     client: Client<TimeoutConnector<HttpsConnector<HttpConnector>>, Full<Bytes>>,
+    /// Whether the server has responded. Until then, one request is sent at a time: it opens the connection of HTTP/2
+    /// that the others share. Side by side, each would open its own.
+    has_responded: Arc<Mutex<bool>>,
 }
 
 impl Endpoint {
@@ -43,8 +55,16 @@ impl Endpoint {
         let identity = headers::identity(&config.auth_info).map_err(|problem| access.unusable(problem))?;
         let mut connector = TimeoutConnector::new(tls::connector(&config).map_err(|problem| access.unusable(problem))?);
         connector.set_connect_timeout(Some(CONNECT_TIMEOUT));
-        let client = Client::builder(TokioExecutor::new()).build(connector);
-        Ok(Self { credentials: access.path().to_owned(), url, base: config.cluster_url, identity, client })
+        let mut client = Client::builder(TokioExecutor::new());
+        client.timer(TokioTimer::new()).http2_keep_alive_interval(KEEP_ALIVE).http2_keep_alive_timeout(KEEP_ALIVE);
+        Ok(Self {
+            credentials: access.path().to_owned(),
+            url,
+            base: config.cluster_url,
+            identity,
+            client: client.build(connector),
+            has_responded: Arc::default(),
+        })
     }
 
     /// The server's URL, for error texts.
@@ -62,7 +82,12 @@ impl Endpoint {
         let (mut parts, body) = request.into_parts();
         parts.uri = join(&self.base, &parts.uri).map_err(|e| ConnectionError::not_sent(&self.url, e))?;
         parts.headers.extend(self.identity.clone());
+        let has_responded = self.has_responded.lock().await;
+        let mut first = (!*has_responded).then_some(has_responded);
         let response = self.client.request(http::Request::from_parts(parts, Full::from(body))).await;
+        if let (Some(has_responded), Ok(_)) = (&mut first, &response) {
+            **has_responded = true;
+        }
         response.map_err(|e| ConnectionError::from_send_error(&self.url, e))
     }
 
@@ -89,6 +114,9 @@ impl Endpoint {
         deadline: Deadline,
         request: impl Future<Output = Result<T, E>>,
     ) -> Result<T, E> {
+        if deadline.remaining() < LEAST_TIME {
+            return Err(ConnectionError::not_sent(&self.url, "the call has no time left").into());
+        }
         let began = Instant::now();
         let response = tokio::time::timeout_at(deadline.instant().into(), request).await;
         response.unwrap_or_else(|_| {

@@ -30,7 +30,8 @@ pub(super) fn connector(config: &Config) -> Result<HttpsConnector<HttpConnector>
         let name = ServerName::try_from(name.clone()).map_err(unusable)?;
         connector = connector.with_server_name_resolver(FixedServerNameResolver::new(name));
     }
-    Ok(connector.enable_http1().wrap_connector(tcp))
+    // With HTTP/2, requests side by side share one connection, and one handshake.
+    Ok(connector.enable_all_versions().wrap_connector(tcp))
 }
 
 fn client_config(config: &Config) -> Result<ClientConfig, KubeconfigProblem> {
