@@ -12,8 +12,8 @@ use crate::store::entries::{self, Entries};
 use crate::store::txn_path::TxnPath;
 use crate::store::{Entry, Guard, Key, KeySpan, Op, Outcome, Revision, Txn, Value};
 
-/// The keys that must be read to go on along the path: the guards of a level, then what its operations name. Guards that
-/// are only read are expected to hold, and are read together with the operations.
+/// The keys that must be read to go on along the path: guards, and what operations name. Guards are expected to hold, so
+/// the keys of both are read at once. So are alternatives that are tried one after the other, if the first one fails.
 pub(super) fn unread(txn: &Txn, view: &View) -> BTreeSet<Key> {
     let mut unread = BTreeSet::new();
     collect_unread(txn, view, &mut unread);
@@ -21,12 +21,13 @@ pub(super) fn unread(txn: &Txn, view: &View) -> BTreeSet<Key> {
 }
 
 fn collect_unread(txn: &Txn, view: &View, unread: &mut BTreeSet<Key>) {
-    let guards: Vec<&Guard> = txn.when().iter().filter(|guard| view.get(guard.key()).is_none()).collect();
-    unread.extend(guards.iter().map(|guard| guard.key().clone()));
-    if guards.iter().any(|guard| must_last(guard)) {
-        return;
+    let guards = txn.when().iter().filter(|guard| view.get(guard.key()).is_none());
+    unread.extend(guards.map(|guard| guard.key().clone()));
+    let succeeded = txn.when().iter().all(|guard| holds(view, guard));
+    if !succeeded {
+        alternatives(txn).for_each(|alternative| collect_guards(alternative, view, unread));
     }
-    let operations = if txn.when().iter().all(|guard| holds(view, guard)) { txn.then() } else { txn.otherwise() };
+    let operations = if succeeded { txn.then() } else { txn.otherwise() };
     for op in operations {
         match op {
             Op::Put(key, _) | Op::Delete(key) | Op::Get(key) if view.get(key).is_none() => {
@@ -38,15 +39,40 @@ fn collect_unread(txn: &Txn, view: &View, unread: &mut BTreeSet<Key>) {
     }
 }
 
+/// The transactions that are tried if this one fails: its only operation then, and so on.
+fn alternatives(txn: &Txn) -> impl Iterator<Item = &Txn> {
+    std::iter::successors(Some(txn), |txn| match txn.otherwise() {
+        [Op::Txn(next)] => Some(next.as_ref()),
+        _ => None,
+    })
+    .skip(1)
+}
+
+/// The guards of a level that were not read, unless it is known to fail.
+fn collect_guards(txn: &Txn, view: &View, unread: &mut BTreeSet<Key>) {
+    if !is_refused(txn, view) {
+        let guards = txn.when().iter().filter(|guard| view.get(guard.key()).is_none());
+        unread.extend(guards.map(|guard| guard.key().clone()));
+    }
+}
+
 /// Whether it is known that the guards of the first level don't hold.
 pub(super) fn is_refused(txn: &Txn, view: &View) -> bool {
     txn.when().iter().any(|guard| view.get(guard.key()).is_some() && !holds(view, guard))
 }
 
-/// The keys that a transaction only expects to be absent. Creating their objects shows whether they were.
-pub(super) fn presumably_absent(txn: &Txn) -> BTreeSet<Key> {
+/// The keys that a transaction presumes to be absent. Creating their objects shows whether they were. If others must be
+/// read first, only the primary is presumed: reading the rest at the same time takes no longer, and spares a lock on the
+/// primary if one of them exists.
+pub(super) fn presumably_absent(txn: &Txn, rules: Rules) -> BTreeSet<Key> {
     let absent = |guard: &Guard| matches!(guard, Guard::Absent(_)).then(|| guard.key().clone());
-    txn.when().iter().filter_map(absent).collect()
+    let all: BTreeSet<Key> = txn.when().iter().filter_map(absent).collect();
+    let presuming = View::presuming(all.clone(), rules);
+    if unread(txn, &presuming).is_empty() {
+        return all;
+    }
+    let primary = primary_and_others(members(txn, &presuming, rules), &presuming).map(|(primary, _)| primary.key);
+    all.into_iter().filter(|key| Some(key) == primary.as_ref()).collect()
 }
 
 /// Whether a guard must still hold at the commit.
@@ -57,13 +83,14 @@ fn must_last(guard: &Guard) -> bool {
     }
 }
 
-/// Whether a guard holds. A key that was not read counts as absent, or as expected if it is only read.
+/// Whether a guard holds, as it is expected to if its key was not read.
 fn holds(view: &View, guard: &Guard) -> bool {
     let revision = view.value(guard.key()).map(|value| value.revision);
     match guard {
         Guard::Absent(_) | Guard::WasAbsent(_) => revision.is_none(),
-        Guard::Unchanged(_, expected) => revision == Some(*expected),
-        Guard::WasUnchanged(key, expected) => view.get(key).is_none() || revision == Some(*expected),
+        Guard::Unchanged(key, expected) | Guard::WasUnchanged(key, expected) => {
+            view.get(key).is_none() || revision == Some(*expected)
+        }
     }
 }
 

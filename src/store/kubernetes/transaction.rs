@@ -68,7 +68,7 @@ enum Phase {
 impl Transaction {
     /// Begins. In its first attempt, it presumes that its guards hold, and leaves it to creates to find out.
     pub(super) fn start(txn: Arc<Txn>, rules: Rules, fresh: TxnId) -> (Self, Step<()>) {
-        let presumed = if txn.writes() { plan::presumably_absent(&txn) } else { BTreeSet::new() };
+        let presumed = if txn.writes() { plan::presumably_absent(&txn, rules) } else { BTreeSet::new() };
         let view = View::presuming(presumed, rules);
         let phase = Phase::Over;
         let mut machine = Self { rules, txn, view, attempts: Vec::new(), phase, failed: None, outcome: None };
@@ -191,7 +191,7 @@ impl Transaction {
         }
         // The other branch may depend on a key that was only presumed absent.
         if self.view.has_presumed() && plan::is_refused(&self.txn, &self.view) {
-            return self.read_anew(fresh);
+            self.view.forget_presumed();
         }
         let unread = plan::unread(&self.txn, &self.view);
         if !unread.is_empty() {

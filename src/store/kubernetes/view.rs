@@ -36,6 +36,13 @@ impl View {
         !self.presumed.is_empty()
     }
 
+    /// Presumes nothing any more. What was presumed has to be read.
+    pub(super) fn forget_presumed(&mut self) {
+        for key in std::mem::take(&mut self.presumed) {
+            self.seen.remove(&key);
+        }
+    }
+
     pub(super) fn seen(&self) -> &BTreeMap<Key, Seen> {
         &self.seen
     }
