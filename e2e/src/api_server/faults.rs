@@ -131,6 +131,9 @@ struct State {
     ended: bool,
     /// The fault of requests whose path contains a text. There are no others then.
     planted: Option<(String, Fault)>,
+    /// Every request, with its fault and the server's answer, in the order in which the server answered. It is printed
+    /// when the test fails.
+    journal: Vec<String>,
 }
 
 struct Request {
@@ -211,6 +214,7 @@ impl Drop for FaultyNetwork {
         let _ = TcpStream::connect(self.address);
         if thread::panicking() {
             println!("the seed of the network is {}", self.shared.seed);
+            self.shared.state().journal.iter().for_each(|line| println!("{line}"));
         }
     }
 }
@@ -238,6 +242,9 @@ impl Shared {
     /// Passes a request on, unless its fault prevents it. Returns what the client gets, and whether its connection ends.
     fn pass(self: &Arc<Self>, request: Request) -> io::Result<(Vec<u8>, bool)> {
         let (fault, mut random) = self.next_fault(&request);
+        if let Some(fault) = fault {
+            self.note(&request, &format!("{fault:?}"));
+        }
         let nothing = (Vec::new(), true);
         let answered = |answer: Vec<u8>| (answer, false);
         let Some(fault) = fault else { return self.forward(&request).map(answered) };
@@ -329,6 +336,14 @@ impl Shared {
         });
     }
 
+    fn note(&self, request: &Request, what: &str) {
+        let line = request.head.lines().next().unwrap_or_default().trim_end_matches(" HTTP/1.1");
+        let name = line.rsplit_once('/').map_or(line, |(_, name)| name);
+        let verb = line.split(' ').next().unwrap_or_default();
+        let line = format!("{verb} {name} {} -> {what}", essence(&request.body));
+        self.state().journal.push(line);
+    }
+
     /// The server's answer.
     fn forward(&self, request: &Request) -> io::Result<Vec<u8>> {
         // HTTP/1.0 has no chunks: the body ends with the connection.
@@ -337,6 +352,7 @@ impl Shared {
         let end = answer.windows(4).position(|four| four == b"\r\n\r\n").ok_or(io::ErrorKind::UnexpectedEof)?;
         let head = String::from_utf8_lossy(&answer[..end]);
         let status = head.lines().next().and_then(|line| line.split_once(' ')).ok_or(io::ErrorKind::InvalidData)?.1;
+        self.note(request, &format!("{status} {}", essence(&answer[end + 4..])));
         Ok(response(status, "application/json", &answer[end + 4..]))
     }
 }
@@ -349,6 +365,14 @@ impl Request {
     fn is_read(&self) -> bool {
         self.head.starts_with("GET ")
     }
+}
+
+/// An object without what is the same in all of them.
+fn essence(body: &[u8]) -> String {
+    let Ok(mut object) = serde_json::from_slice::<Value>(body) else { return String::new() };
+    let parts = ["uid", "resourceVersion"].map(|key| object["metadata"][key].take());
+    let rest = [&object["spec"], &object["preconditions"], &object["message"]].map(Value::to_string);
+    format!("{parts:?} {}", rest.join(" "))
 }
 
 fn response(status: &str, content_type: &str, body: &[u8]) -> Vec<u8> {
