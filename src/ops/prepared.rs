@@ -114,7 +114,7 @@ pub(super) fn policy(
         // If `sweep` has a mistake, no sweep runs, and no holder loses its address to another form of collection
         // either.
         min_age: settings.sweep.as_ref().ok().map(|sweep| sweep.min_age.as_secs()),
-        prefetch: store.prefetch(),
+        lookahead: store.lookahead(),
     }
 }
 

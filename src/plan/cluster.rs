@@ -18,7 +18,7 @@ use crate::ipam::refusal::Refusal;
 use crate::ipam::request::AddressRequest;
 use crate::ipam::reservation::OwnerKind;
 use crate::ipam::takeover::Probe;
-use crate::store::MemoryMap;
+use crate::store::{MemoryMap, StoreConfig};
 
 /// The name of clusters, boots and nodes, which a plan doesn't know.
 pub(super) const PLAN: &str = "plan";
@@ -178,6 +178,6 @@ fn policy(vrf: &Name) -> AllocationPolicy {
         sticky: None,
         host_local: BTreeMap::new(),
         min_age: None,
-        prefetch: 96,
+        lookahead: StoreConfig::EMBEDDED_LOOKAHEAD,
     }
 }

@@ -48,6 +48,25 @@ pub struct EtcdConfig {
     pub prefix: String,
 }
 
+/// What a search for a free key reads in case its first choice is taken, which usually saves the next transaction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Lookahead {
+    /// The keys of which a transaction writes the first free one.
+    pub alternatives: usize,
+    /// The other keys, drawn at random, that it reads if all of these are taken.
+    pub draws: usize,
+    /// The length of the stretch of keys that it reads besides.
+    pub stretch: u32,
+}
+
+impl Lookahead {
+    /// The part of one of several searches that share a transaction. Each has two alternatives at least.
+    pub(crate) fn shared_by(self, searches: usize) -> Self {
+        let share = |all: usize| all / searches.max(1);
+        Self { alternatives: share(self.alternatives).max(2), draws: share(self.draws), ..self }
+    }
+}
+
 impl StoreConfig {
     /// The configured store. It is not opened or connected before the first request.
     ///
@@ -61,20 +80,21 @@ impl StoreConfig {
     }
 
     /// Reading 160 more keys would take as long as the extra request that it saves for one ADD in ten.
-    pub(crate) const EMBEDDED_PREFETCH: u32 = 96;
+    pub(crate) const EMBEDDED_LOOKAHEAD: Lookahead = Lookahead { alternatives: 2, draws: 0, stretch: 96 };
 
     /// Reading these takes a fraction of the time of another request.
-    pub(crate) const ETCD_PREFETCH: u32 = 256;
+    pub(crate) const ETCD_LOOKAHEAD: Lookahead = Lookahead { alternatives: 2, draws: 0, stretch: 256 };
 
-    /// The server goes through all leases for any list, so it costs the same for more of them.
-    pub(crate) const KUBERNETES_PREFETCH: u32 = 256;
+    /// The server goes through all leases for any list, but finds single ones by their names. It reads these side by
+    /// side.
+    pub(crate) const KUBERNETES_LOOKAHEAD: Lookahead = Lookahead { alternatives: 12, draws: 24, stretch: 0 };
 
-    /// How many keys a request reads in case it fails, which usually saves the next request.
-    pub fn prefetch(&self) -> u32 {
+    /// What a search for a free key reads ahead.
+    pub fn lookahead(&self) -> Lookahead {
         match self {
-            Self::Embedded { .. } => Self::EMBEDDED_PREFETCH,
-            Self::Etcd(_) => Self::ETCD_PREFETCH,
-            Self::Kubernetes(_) => Self::KUBERNETES_PREFETCH,
+            Self::Embedded { .. } => Self::EMBEDDED_LOOKAHEAD,
+            Self::Etcd(_) => Self::ETCD_LOOKAHEAD,
+            Self::Kubernetes(_) => Self::KUBERNETES_LOOKAHEAD,
         }
     }
 

@@ -39,7 +39,7 @@ use std::ops::Bound;
 
 use serde::{Deserialize, Serialize};
 
-pub use self::backend::{Backend, EtcdConfig, StoreConfig};
+pub use self::backend::{Backend, EtcdConfig, Lookahead, StoreConfig};
 pub(crate) use self::backoff::Backoff;
 pub use self::etcd::{EtcdInspector, EtcdStore, KeyPermission, MemberStatus, Rights};
 pub use self::history::{Change, HistoryEnd, KeyHistory};
@@ -115,6 +115,16 @@ impl KeySpan {
     pub fn prefix(text: &str) -> Self {
         let stem = text.strip_suffix('/').unwrap_or(text);
         Self { from: Key::new(format!("{stem}/")), to: Key::new(format!("{stem}0")) }
+    }
+
+    /// This key alone.
+    pub fn of(key: Key) -> Self {
+        Self { to: key.clone().successor(), from: key }
+    }
+
+    /// The key, if the span is one of a single key.
+    pub fn single(&self) -> Option<&Key> {
+        (self.to == self.from.clone().successor()).then_some(&self.from)
     }
 
     /// Whether the span contains the key.

@@ -64,10 +64,13 @@ use crate::ipam::request::AddressRequest;
 use crate::ipam::reservation::OwnerError;
 use crate::ipam::seed::Chances;
 use crate::ipam::takeover::{GoneReason, HolderChecks, InUseReason, PendingCheck, Probe, ProbeResult};
-use crate::store::{Key, Revision};
+use crate::store::{Key, Lookahead, Revision};
 
 /// The most addresses of one attachment. With more, its largest transaction could exceed the limits of a store.
 const MAX_ADDRESSES: usize = 20;
+
+/// The most addresses that are probed at once for one range set.
+const MAX_PROBED: usize = 2;
 
 /// The most holders that are checked for one ADD.
 const MAX_CHECKS: usize = 8;
@@ -94,8 +97,8 @@ pub struct AllocationPolicy {
     /// How long an address must have been held, in seconds, before a request for any address may take it from a pod
     /// that is gone (`sweep.minAge`). With `None`, such a request takes none.
     pub min_age: Option<u64>,
-    /// How many keys a first attempt reads in case it fails (`StoreConfig::prefetch`).
-    pub prefetch: u32,
+    /// What an attempt reads in case its addresses are held (`StoreConfig::lookahead`).
+    pub lookahead: Lookahead,
 }
 
 /// The result of an ADD.
@@ -162,7 +165,10 @@ impl Add {
         if policy.probe_new {
             // Without a lease, nothing would show that the last holder may still answer.
             policy.cooldown = policy.cooldown.max(LAST_HOLDER_ANSWERS);
+            // All of them are probed, at once.
+            policy.lookahead.alternatives = MAX_PROBED;
         }
+        policy.lookahead = policy.lookahead.shared_by(requests.len());
         let key = keys::attachment(&holder.id);
         let definition = definition(&policy.vrf, &holder.id.network, &requests);
         let by_ranges = requests.iter().flat_map(|request| request.set.ranges()).flat_map(Range::reserved);
@@ -249,7 +255,7 @@ impl Add {
     /// After a refusal that depends on a probe: the addresses to probe, all at once. With their results, the same ADD
     /// starts again.
     pub fn to_probe(&self) -> Vec<IpAddr> {
-        let has_candidates = self.slots.iter().all(|slot| slot.candidate(0).is_some());
+        let has_candidates = self.slots.iter().all(Slot::has_candidate);
         let is_next = self.final_refusal().is_none() && has_candidates && !self.probes.is_spent(&self.slots);
         if is_next { self.probes.to_probe(&self.slots).iter().map(ToProbe::ip).collect() } else { Vec::new() }
     }

@@ -44,10 +44,11 @@ impl AutoSearch {
         self.reclaim = None;
     }
 
-    pub(super) fn candidate(&self, nth: usize) -> Option<&Candidate> {
+    /// The addresses to try in one request, each if those before it are held.
+    pub(super) fn candidates(&self) -> Box<dyn Iterator<Item = &Candidate> + '_> {
         match &self.reclaim {
-            None => self.search.candidates()[nth],
-            Some(reclaim) => reclaim.candidate().filter(|_| nth == 0),
+            None => Box::new(self.search.candidates()),
+            Some(reclaim) => Box::new(reclaim.candidate().into_iter()),
         }
     }
 

@@ -2,7 +2,8 @@
 //!
 //! ```text
 //!  RandomPick ────► two random addresses; if both are held, a stretch of some hundred keys is read in the same request
-//!     │             (an empty range takes one request, one that is 92 % full takes two; see AllocationPolicy::prefetch)
+//!     │             (an empty range takes one request, one that is 92 % full takes two). A store that finds single keys
+//!     │             faster than stretches tries and reads more random addresses instead (see Lookahead)
 //!  Counts ────────► counts 8 random stretches of 256 addresses; then the whole range, and those after it in the set, in
 //!     │             some hundred stretches. A large stretch with room is divided again. If only a later range has room,
 //!     │             that range starts with RandomPick
@@ -36,7 +37,7 @@ use crate::ipam::name::Name;
 use crate::ipam::refusal::{Counts, HostLocalFiles, Refusal};
 use crate::ipam::reservation::Owner;
 use crate::ipam::seed::{Chances, SplitMix64};
-use crate::store::{Freshness, Key};
+use crate::store::{Freshness, Key, Lookahead};
 
 const SAMPLE_COUNT: usize = 8;
 const SAMPLE_LENGTH: u128 = 256;
@@ -65,12 +66,14 @@ const MAX_SURVEYED: u128 = SURVEYED_STRETCHES as u128 * SURVEYED_STRETCH;
 pub(super) struct SearchReads {
     /// The leases of the candidates.
     candidates: Vec<(IpAddr, Read<OneEntry>)>,
+    /// The leases of other random addresses.
+    draws: Vec<(IpAddr, Read<Entries>)>,
     listing: Option<(Span, Read<Entries>)>,
     /// The number of leases in each stretch, by its index.
     counts: Vec<(usize, Read<Count>)>,
     cooldowns: Option<Read<Entries>>,
-    /// The leases of the set itself. Only CollectHolders reads them.
-    leases: Vec<Read<Entries>>,
+    /// The leases of the set itself, by stretch. Only CollectHolders reads them.
+    leases: Vec<(Span, Read<Entries>)>,
 }
 
 #[derive(Clone, Debug)]
@@ -141,8 +144,7 @@ pub(super) struct FreeSearch {
     /// Draws the part of a large set that CollectHolders reads. It differs in each attempt, so that every part gets its
     /// turn.
     attempt_random: SplitMix64,
-    /// How many addresses are listed in case a random pick fails.
-    prefetch: u32,
+    lookahead: Lookahead,
     stage: Stage,
     candidates: VecDeque<Candidate>,
     cooldown_rule: CooldownRule,
@@ -183,7 +185,7 @@ impl FreeSearch {
             current_range: 0,
             attachment_random,
             attempt_random,
-            prefetch: policy.prefetch,
+            lookahead: policy.lookahead,
             stage: Stage::RandomPick,
             candidates: VecDeque::new(),
             cooldown_rule,
@@ -229,9 +231,9 @@ impl FreeSearch {
         self.ranges.is_empty()
     }
 
-    /// The address to try, and another one to try in the same request if the first is held.
-    pub(super) fn candidates(&self) -> [Option<&Candidate>; 2] {
-        [self.candidates.front(), self.candidates.get(1)]
+    /// The addresses to try in one request, each if those before it are held.
+    pub(super) fn candidates(&self) -> impl Iterator<Item = &Candidate> {
+        self.candidates.iter().take(self.lookahead.alternatives)
     }
 
     pub(super) fn is_exhausted(&self) -> bool {
@@ -275,23 +277,16 @@ impl FreeSearch {
     /// own.
     pub(super) fn reads(&mut self, reads: &mut Reads) -> SearchReads {
         let vrf = &self.vrf;
-        let candidates = self.candidates.iter().take(2).map(|candidate| candidate.ip);
+        let candidates = self.candidates().map(|candidate| candidate.ip);
         let candidates = candidates.map(|ip| (ip, reads.entry(keys::lease(vrf, ip)))).collect();
         let read = SearchReads { candidates, ..SearchReads::default() };
         match &self.stage {
             Stage::RandomPick => {
-                let spans = &self.ranges[self.current_range];
-                let Some(prefetch) =
-                    spans.window_around(self.attachment_random.below(spans.len()), self.prefetch.into())
-                else {
-                    return read;
-                };
-                let listing = Some(self.listing(prefetch, reads));
-                SearchReads {
-                    listing,
-                    cooldowns: Some(self.cooldowns(CooldownClass::Normal, None, COOLDOWN_PREFETCH, reads)),
-                    ..read
-                }
+                let draws = self.draw(self.lookahead.draws).into_iter();
+                let draws = draws.map(|ip| (ip, reads.hint(keys::lease(&self.vrf, ip)))).collect();
+                let listing = self.stretch_ahead().map(|stretch| self.listing(stretch, reads));
+                let cooldowns = Some(self.cooldowns(CooldownClass::Normal, None, COOLDOWN_PREFETCH, reads));
+                SearchReads { draws, listing, cooldowns, ..read }
             }
             _ if !self.candidates.is_empty() => read,
             Stage::Counts { stretches, next, .. } => {
@@ -306,12 +301,29 @@ impl FreeSearch {
             Stage::CollectHolders { .. } => {
                 let spans = self.lease_stretches();
                 // Not as a hint: the refusal depends on it, and nothing checks that again.
-                let mut leases_of =
-                    |span| reads.entries(keys::leases(&self.vrf, span), SURVEYED_STRETCH as u32, Freshness::Exact);
-                SearchReads { leases: spans.iter().map(&mut leases_of).collect(), ..read }
+                let leases = spans.into_iter().map(|span| {
+                    let leases = keys::leases(&self.vrf, &span);
+                    (span, reads.entries(leases, SURVEYED_STRETCH as u32, Freshness::Exact))
+                });
+                SearchReads { leases: leases.collect(), ..read }
             }
             Stage::Exhausted => read,
         }
+    }
+
+    /// Random addresses of the current range. One that is drawn twice appears once.
+    fn draw(&mut self, count: usize) -> Vec<IpAddr> {
+        let spans = &self.ranges[self.current_range];
+        let positions = (0..count).map(|_| self.attachment_random.below(spans.len()));
+        let mut seen = BTreeSet::new();
+        positions.filter_map(|position| spans.at(position)).filter(|ip| seen.insert(*ip)).collect()
+    }
+
+    /// A random stretch of the current range, to be read in case the candidates are held.
+    fn stretch_ahead(&mut self) -> Option<Span> {
+        let spans = &self.ranges[self.current_range];
+        let length = self.lookahead.stretch;
+        (length > 0).then(|| spans.window_around(self.attachment_random.below(spans.len()), length.into()))?
     }
 
     fn listing(&self, span: Span, reads: &mut Reads) -> (Span, Read<Entries>) {

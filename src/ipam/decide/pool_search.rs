@@ -55,10 +55,13 @@ impl PoolSearch {
         self.spans.contains(ip)
     }
 
-    pub(super) fn candidate(&self, nth: usize) -> Option<&Candidate> {
+    /// The addresses to try in one request, each if those before it are held.
+    pub(super) fn candidates(&self) -> Box<dyn Iterator<Item = &Candidate> + '_> {
         match &self.stage {
-            Stage::Free => self.search.candidates()[nth],
-            Stage::TakingOver(addresses) => addresses.front()?.candidate().filter(|_| nth == 0),
+            Stage::Free => Box::new(self.search.candidates()),
+            Stage::TakingOver(addresses) => {
+                Box::new(addresses.front().and_then(SpecificAddress::candidate).into_iter())
+            }
         }
     }
 

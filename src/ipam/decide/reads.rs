@@ -90,6 +90,11 @@ impl Reads {
         self.push(Op::Range { span, limit, keys_only: false, freshness })
     }
 
+    /// A key, as a hint: one entry at most.
+    pub(super) fn hint(&mut self, key: Key) -> Read<Entries> {
+        self.entries(KeySpan::of(key), 1, Freshness::Hint)
+    }
+
     /// The keys of a span, without their values, as a hint.
     pub(super) fn keys(&mut self, span: KeySpan, limit: u32) -> Read<Entries> {
         self.push(Op::Range { span, limit, keys_only: true, freshness: Freshness::Hint })

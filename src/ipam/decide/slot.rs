@@ -133,24 +133,19 @@ impl Slot {
         Ok(vec![Self { set, overrides, previously_assigned, lost: None, search }])
     }
 
-    /// The address to try, or the second one to try in the same request.
-    pub(super) fn candidate(&self, nth: usize) -> Option<&Candidate> {
+    /// The addresses to try in one request, each if those before it are held.
+    pub(super) fn candidates(&self) -> Box<dyn Iterator<Item = &Candidate> + '_> {
         match &self.search {
-            Search::Auto(search) => search.candidate(nth),
-            Search::OneOf(pool) => pool.candidate(nth),
+            Search::Auto(search) => search.candidates(),
+            Search::OneOf(pool) => pool.candidates(),
             Search::PreviousSandbox { address, .. }
             | Search::Reserved { address, .. }
-            | Search::Exact { address, .. } => address.candidate().filter(|_| nth == 0),
+            | Search::Exact { address, .. } => Box::new(address.candidate().into_iter()),
         }
     }
 
-    /// The one or two addresses to try.
-    pub(super) fn candidates(&self) -> impl Iterator<Item = &Candidate> {
-        [0, 1].into_iter().filter_map(|nth| self.candidate(nth))
-    }
-
-    pub(super) fn has_second(&self) -> bool {
-        self.candidate(1).is_some()
+    pub(super) fn has_candidate(&self) -> bool {
+        self.candidates().next().is_some()
     }
 
     /// The requested address, unless another one may be assigned instead.

@@ -125,7 +125,8 @@ impl Client {
         (answer, began.elapsed())
     }
 
-    async fn get(&self, key: &Key, deadline: Deadline) -> Answer {
+    /// The object of a key.
+    pub(super) async fn get(&self, key: &Key, deadline: Deadline) -> Answer {
         let place = match place(key) {
             Ok(place) => place,
             Err(error) => return Answer::Failed(error),

@@ -2,9 +2,10 @@
 //!
 //! An exact range is read page by page, all at the state of the first page. A hint about leases comes from the server's
 //! cache: there are many leases, and every fresh list of them goes through all of them in etcd. All hints of a
-//! transaction are one list, because the server goes through all leases for each.
+//! transaction are one list, because the server goes through all leases for each. A hint about a single key is a read of
+//! its object; all of them are sent side by side.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::api::{SpanRead, SpanResult, Stored};
@@ -12,7 +13,7 @@ use super::client::{Client, ListError, stretch};
 use super::request::{ListPage, ListState};
 use super::resource::Stretch;
 use crate::deadline::Deadline;
-use crate::store::{Freshness, KeySpan, StoreError};
+use crate::store::{Freshness, Key, KeySpan, StoreError};
 
 /// The most objects of a page. Each has about a kilobyte.
 pub(super) const PAGE: u32 = 500;
@@ -29,12 +30,16 @@ pub(super) async fn read(
     reads: &[SpanRead],
     deadline: Deadline,
 ) -> Result<Vec<SpanResult>, StoreError> {
-    let cached = Cached::read(client, reads, deadline).await?;
+    let (cached, mut singles) =
+        tokio::try_join!(Cached::read(client, reads, deadline), singles(client, reads, deadline))?;
     let mut counted: Option<(Stretch, Vec<String>)> = None;
     let mut results = Vec::with_capacity(reads.len());
     for read in reads {
         results.push(match read {
             _ if read.span().from >= read.span().to => empty(read),
+            SpanRead::Range { span, freshness: Freshness::Hint, .. } if span.single().is_some() => {
+                SpanResult::Entries(singles.remove(&span.from).flatten().into_iter().collect())
+            }
             SpanRead::Range { span, limit, freshness } => {
                 let found = match cached.as_ref().filter(|_| is_cached(span, *freshness)) {
                     Some(cached) => cached.range(span, *limit),
@@ -69,7 +74,24 @@ fn empty(read: &SpanRead) -> SpanResult {
 /// Whether a range comes from the server's cache.
 fn is_cached(span: &KeySpan, freshness: Freshness) -> bool {
     let is_large = Stretch::of(span).is_some_and(|stretch| stretch.resource.is_large && stretch.stems.is_some());
-    freshness == Freshness::Hint && is_large
+    freshness == Freshness::Hint && is_large && span.single().is_none()
+}
+
+/// The objects of the single keys that hints are about.
+async fn singles(
+    client: &Client,
+    reads: &[SpanRead],
+    deadline: Deadline,
+) -> Result<BTreeMap<Key, Option<Arc<Stored>>>, StoreError> {
+    let keys = reads.iter().filter_map(|read| match read {
+        SpanRead::Range { span, freshness: Freshness::Hint, .. } => span.single(),
+        _ => None,
+    });
+    let seen = keys.map(|key| async move {
+        let seen = client.get(key, deadline).await.into_seen(key)?;
+        Ok((key.clone(), seen.filter(|stored| is_key(stored))))
+    });
+    futures_util::future::try_join_all(seen).await.map(|seen| seen.into_iter().collect())
 }
 
 /// Objects from the server's cache.

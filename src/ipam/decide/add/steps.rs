@@ -97,7 +97,7 @@ impl Add {
         if let Some(owner) = self.unchecked_owner() {
             return Err(Refusal::OwnerUnproven { owner: Box::new(owner), why: Box::new(OwnerError::NotChecked) });
         }
-        let without_candidate = self.slots.iter().position(|slot| slot.candidate(0).is_none());
+        let without_candidate = self.slots.iter().position(|slot| !slot.has_candidate());
         match without_candidate {
             Some(slot) => {
                 let mut reads = Reads::default();
@@ -184,9 +184,8 @@ impl Add {
             }
             return Err(to_probe.unprobed(Cause::new("it was not tried")));
         }
-        let has_second = self.slots.iter().any(|slot| slot.has_second());
-        let nths = if only_reads { 0..0 } else { 0..1 + usize::from(has_second) };
-        let attempts: Vec<Attempt> = nths.map(|nth| self.build_attempt(nth, now)).collect();
+        let most = self.slots.iter().map(|slot| slot.candidates().count()).max().filter(|_| !only_reads);
+        let attempts: Vec<Attempt> = (0..most.unwrap_or(0)).map(|nth| self.build_attempt(nth, now)).collect();
         let mut reads = Reads::default();
         let failure = AfterFailure {
             own: reads.entry(keys::attachment(&self.holder.id)),

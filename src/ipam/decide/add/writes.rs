@@ -20,7 +20,7 @@ impl Add {
     /// An attempt with the `nth` candidate of every slot, or the first of a slot that has no other.
     pub(super) fn build_attempt(&self, nth: usize, now: Timestamp) -> Attempt {
         let assign = |slot: &Slot| {
-            let candidate = slot.candidate(nth).or_else(|| slot.candidate(0)).cloned();
+            let candidate = slot.candidates().nth(nth).or_else(|| slot.candidates().next()).cloned();
             candidate.map(|candidate| (slot.assigned(&candidate), self.lease(slot, &candidate, now), candidate))
         };
         let fence = self.own.fence();

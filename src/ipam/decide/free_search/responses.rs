@@ -20,12 +20,25 @@ struct SearchResults {
     counts: Vec<(usize, u64)>,
 }
 
+impl SearchResults {
+    /// Whether an address is among the candidates.
+    fn knows(&self, ip: IpAddr) -> bool {
+        self.free.iter().chain(&self.in_cooldown).any(|candidate| candidate.ip == ip)
+    }
+}
+
 impl FreeSearch {
     pub(in crate::ipam::decide) fn on_response(&mut self, read: SearchReads, answers: Answers<'_>, now: Timestamp) {
-        let tried: Vec<Candidate> = self.candidates.drain(..).collect();
+        let untried = self.candidates.split_off(self.candidates().count());
+        self.candidates.clear();
         let mut results = SearchResults::default();
         for (ip, lease) in read.candidates {
             self.on_candidate(ip, answers.to(lease), now, &mut results);
+        }
+        for (ip, lease) in read.draws {
+            if !results.knows(ip) {
+                self.on_candidate(ip, answers.to(lease).first(), now, &mut results);
+            }
         }
         if let Some((span, keys)) = read.listing {
             self.on_listing(&span, answers.to(keys), &mut results);
@@ -35,11 +48,11 @@ impl FreeSearch {
         }
         results.counts.extend(read.counts.into_iter().filter_map(|(i, count)| Some((i, answers.to(count)?))));
         if !read.leases.is_empty() {
-            let leases: Vec<&Entry> = read.leases.into_iter().flat_map(|leases| answers.to(leases)).collect();
-            self.collect_holders(&leases, now, &mut results);
+            let stretches = read.leases.into_iter().map(|(span, leases)| (span, answers.to(leases)));
+            self.collect_holders(&stretches.collect::<Vec<_>>(), now, &mut results);
         }
-        // Candidates after the first two were neither tried nor read, and may still be free.
-        results.free.extend(tried.into_iter().skip(2));
+        // These were neither tried nor read, and may still be free.
+        results.free.extend(untried);
         self.candidates.extend(results.free);
         self.candidates.extend(results.in_cooldown);
         self.candidates.retain(|candidate| !self.passed_over.contains_key(&candidate.ip));
@@ -83,6 +96,7 @@ impl FreeSearch {
         (is_over && !is_candidate).then_some(Candidate::expired(ip, entry.revision))
     }
 
+    /// The free addresses of a stretch, of which these are all keys.
     fn on_listing(&mut self, span: &Span, entries: &[Entry], results: &mut SearchResults) {
         let held: Vec<u128> = entries
             .iter()
@@ -93,9 +107,8 @@ impl FreeSearch {
         let free = (first..=last).filter(|number| held.binary_search(number).is_err());
         let mut free: Vec<IpAddr> = free.map(|number| address::address(span.family(), number)).collect();
         self.attachment_random.shuffle(&mut free);
-        let known: Vec<IpAddr> = results.free.iter().map(|candidate| candidate.ip).collect();
-        let is_new = |ip: &IpAddr| !known.contains(ip) && !self.passed_over.contains_key(ip);
-        results.free.extend(free.into_iter().filter(is_new).take(MAX_CANDIDATES).map(Candidate::free));
+        free.retain(|ip| !results.knows(*ip) && !self.passed_over.contains_key(ip));
+        results.free.extend(free.into_iter().take(MAX_CANDIDATES).map(Candidate::free));
     }
 
     /// Addresses of the set in the cooldown index, oldest first.
@@ -133,10 +146,16 @@ impl FreeSearch {
         }
     }
 
-    fn collect_holders(&mut self, entries: &[&Entry], now: Timestamp, results: &mut SearchResults) {
+    fn collect_holders(&mut self, stretches: &[(Span, &[Entry])], now: Timestamp, results: &mut SearchResults) {
+        // The counts and listings before were hints, and may have counted what a killed ADD left.
+        for (span, entries) in stretches {
+            self.on_listing(span, entries, results);
+        }
+        results.free.truncate(MAX_CANDIDATES);
+        let entries: Vec<&Entry> = stretches.iter().flat_map(|(_, entries)| *entries).collect();
         let Self { vrf, cooldown_rule, probes_foreign, owner, .. } = self;
         let (cooldown_rule, probes_foreign, owner) = (*cooldown_rule, *probes_foreign, owner.as_ref());
-        let mut survey = LeaseSurvey::new(entries, &SurveyTerms { vrf, cooldown_rule, probes_foreign, owner, now });
+        let mut survey = LeaseSurvey::new(&entries, &SurveyTerms { vrf, cooldown_rule, probes_foreign, owner, now });
         results.in_cooldown = survey.candidates();
         results.in_cooldown.retain(|candidate| !self.passed_over.contains_key(&candidate.ip));
         results.in_cooldown.truncate(MAX_CANDIDATES);
@@ -145,6 +164,7 @@ impl FreeSearch {
         (self.reserved, self.foreign) = (survey.reserved.len() as u128, survey.foreign.len() as u128);
         (self.examples, self.held, self.amendments) = (survey.examples, survey.held, survey.amendments);
         self.examples.truncate(MAX_EXAMPLES);
-        self.stage = Stage::CollectHolders { again: !results.in_cooldown.is_empty() };
+        let has_found = !results.free.is_empty() || !results.in_cooldown.is_empty();
+        self.stage = Stage::CollectHolders { again: has_found };
     }
 }

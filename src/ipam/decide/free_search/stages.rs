@@ -1,7 +1,5 @@
 //! The stages of a search: what comes next when there is nothing to try.
 
-use std::net::IpAddr;
-
 use super::super::candidate::Candidate;
 use super::{
     COUNTED_STRETCHES, FreeSearch, MAX_COUNTS, MAX_EMPTY_PAGES, MAX_LISTED, MIN_STRETCH, SAMPLE_COUNT, SAMPLE_LENGTH,
@@ -43,11 +41,9 @@ impl FreeSearch {
     }
 
     pub(super) fn pick_at_random(&mut self) {
-        let Some(spans) = self.ranges.get(self.current_range) else { return };
-        let positions = [self.attachment_random.below(spans.len()), self.attachment_random.below(spans.len())];
-        let mut ips: Vec<IpAddr> = positions.iter().filter_map(|position| spans.at(*position)).collect();
-        ips.dedup();
-        self.candidates = ips.into_iter().map(Candidate::unread).collect();
+        if !self.is_empty() {
+            self.candidates = self.draw(self.lookahead.alternatives).into_iter().map(Candidate::unread).collect();
+        }
     }
 
     fn sample_counts(&mut self) -> Stage {

@@ -11,7 +11,9 @@ use crate::ipam::keys;
 use crate::ipam::lease::{self, AllocationKind, Lease, OnRelease, Rest, RestEntry, VERSION};
 use crate::ipam::range::Range;
 use crate::ipam::refusal::Refusal;
-use crate::store::{Branch, Entry, Guard, Key, KeySpan, Op, OpResponse, Outcome, Revision, StoreConfig, Txn};
+use crate::store::{
+    Branch, Entry, Guard, Key, KeySpan, Lookahead, Op, OpResponse, Outcome, Revision, StoreConfig, Txn,
+};
 
 /// A store in which all addresses but these are held. It has no attachment and no definition.
 struct Dense {
@@ -171,10 +173,10 @@ fn an_empty_range_of_any_size_takes_one_request() {
 }
 
 /// Fills a range up to so many addresses. Returns the requests of each ADD.
-fn fill(world: &mut World, network: &Network, prefetch: u32, until: usize) -> Vec<usize> {
+fn fill(world: &mut World, network: &Network, lookahead: Lookahead, until: usize) -> Vec<usize> {
     let held = world.held().len();
     let add = |i| {
-        world.give(&Call { prefetch, ..Call::of(&format!("c{i}"), network) });
+        world.give(&Call { lookahead, ..Call::of(&format!("c{i}"), network) });
         world.requests
     };
     (held..until).map(add).collect()
@@ -182,23 +184,27 @@ fn fill(world: &mut World, network: &Network, prefetch: u32, until: usize) -> Ve
 
 #[test]
 fn a_range_that_is_nearly_full_takes_two_requests_as_a_rule() {
-    for (prefetch, at_most) in [(StoreConfig::ETCD_PREFETCH, 5), (StoreConfig::EMBEDDED_PREFETCH, 15)] {
+    for (lookahead, at_most) in [
+        (StoreConfig::ETCD_LOOKAHEAD, 5),
+        (StoreConfig::EMBEDDED_LOOKAHEAD, 15),
+        (StoreConfig::KUBERNETES_LOOKAHEAD, 15),
+    ] {
         let (mut world, network) = (World::default(), subnet("10.0.0.0/20"));
-        fill(&mut world, &network, prefetch, 3766);
-        let requests = fill(&mut world, &network, prefetch, 3866);
+        fill(&mut world, &network, lookahead, 3766);
+        let requests = fill(&mut world, &network, lookahead, 3866);
         let more_than_two = requests.iter().filter(|requests| **requests > 2).count();
-        eprintln!("of 100 ADDs at 92 %, {more_than_two} took more than two requests, with a prefetch of {prefetch}");
+        eprintln!("of 100 ADDs at 92 %, {more_than_two} took more than two requests, with {lookahead:?}");
         assert!(more_than_two <= at_most, "{requests:?}");
     }
 }
 
 #[test]
 fn a_range_is_given_to_its_last_address_in_at_most_six_requests_each() {
-    for prefetch in [StoreConfig::ETCD_PREFETCH, StoreConfig::EMBEDDED_PREFETCH] {
+    for lookahead in [StoreConfig::ETCD_LOOKAHEAD, StoreConfig::EMBEDDED_LOOKAHEAD, StoreConfig::KUBERNETES_LOOKAHEAD] {
         let (mut world, network) = (World::default(), subnet("10.0.0.0/22"));
-        let requests = fill(&mut world, &network, prefetch, 1021);
+        let requests = fill(&mut world, &network, lookahead, 1021);
         assert_eq!((requests[0], requests.iter().max().is_some_and(|most| *most <= 6)), (1, true), "{requests:?}");
-        let late = Call { prefetch, ..Call::of("late", &network) };
+        let late = Call { lookahead, ..Call::of("late", &network) };
         let full = world.add(&late);
         assert!(
             matches!(full, Err(Refusal::Exhausted { ref counts, .. }) if (counts.held, counts.resting) == (1021, 0)),

@@ -6,16 +6,18 @@ use std::net::IpAddr;
 use insta::assert_snapshot;
 
 use super::world::{
-    Call, World, addresses, at, contradictions, cooling, entries, holder, ip, name, network, pod, range, subnet,
+    Call, World, addresses, at, attachment, contradictions, cooling, entries, holder, ip, name, network, pod, range,
+    subnet,
 };
 use crate::cause::Cause;
 use crate::config::Network;
-use crate::ipam::decide::{Add, Allocation, Decide};
+use crate::ipam::decide::{Add, Allocation, Decide, Step};
 use crate::ipam::keys;
 use crate::ipam::lease::{self, Lease, SeenGone, Stored};
 use crate::ipam::name::IfName;
 use crate::ipam::refusal::Refusal;
 use crate::ipam::takeover::{GoneReason, InUseReason, Mac, PhaseSince, Probe, ProbeResult};
+use crate::store::{Freshness, Key, Op, Outcome, Txn};
 
 /// How long an address must have been held, and the time between two checks.
 const MIN_AGE: i64 = 300;
@@ -54,6 +56,42 @@ fn any(network: &Network, attempt: u64, gone: &[&str]) -> Call {
         call = call.with_pod_check(&uid, verdict).with_probe(&format!("10.0.0.{}", n + 2), ProbeResult::NoReply);
     }
     call
+}
+
+/// The answer of a store whose hints and counts also show this lease, which a killed ADD has left half written.
+fn with_remains(world: &mut World, txn: &Txn, remains: &Key) -> Outcome {
+    let is_exact = |op: &Op| matches!(op, Op::Range { freshness: Freshness::Exact, .. });
+    let mut after = world.state.clone();
+    let outcome = after.commit(txn);
+    if after != world.state || txn.then().iter().any(is_exact) {
+        world.state = after;
+        return outcome;
+    }
+    let mut shown = world.state.clone();
+    shown.commit(&Txn::read(vec![Op::Put(remains.clone(), Vec::new())]).unwrap());
+    shown.commit(txn)
+}
+
+#[test]
+fn an_address_that_only_hints_show_as_held_is_found() {
+    let network = net();
+    for container in 0..20 {
+        let (mut world, given) = full(&network);
+        let freed = given[0];
+        world.del(&attachment("c0"));
+        let mut add = Call::of(&format!("new{container}"), &network).decision().unwrap();
+        let mut step = add.start(at(0));
+        let allocation = loop {
+            step = match step {
+                Step::Commit(txn) => {
+                    add.next(&with_remains(&mut world, &txn, &keys::lease(&name("default"), freed)), at(0))
+                }
+                Step::Done(allocation) => break allocation,
+                Step::Refused(refusal) => panic!("container {container}: {refusal}"),
+            };
+        };
+        assert_eq!(addresses(&allocation), [freed]);
+    }
 }
 
 /// The pods that an ADD checks, and its result.

@@ -24,7 +24,7 @@ use crate::ipam::refusal::Refusal;
 use crate::ipam::request::{Annotations, Inputs, RequestSource, RequestedAddresses, resolve};
 use crate::ipam::reservation::OwnerError;
 use crate::ipam::takeover::{GoneReason, InUseReason, PendingCheck, Probe, ProbeResult};
-use crate::store::{Entry, Key, KeySpan, MemoryMap, Outcome, Revision, RevisionOrder, StoreConfig, Txn};
+use crate::store::{Entry, Key, KeySpan, Lookahead, MemoryMap, Outcome, Revision, RevisionOrder, StoreConfig, Txn};
 
 pub(crate) fn name(text: &str) -> Name {
     Name::new(text).unwrap()
@@ -130,7 +130,7 @@ pub(crate) struct Call {
     pub annotations: BTreeMap<String, String>,
     pub host_local: BTreeMap<IpAddr, PathBuf>,
     /// How many keys a first attempt reads in case it fails.
-    pub prefetch: u32,
+    pub lookahead: Lookahead,
     /// The sandbox that the pod had before this one.
     pub earlier: Option<AttachmentId>,
     /// How long an address must be held before a request for any address may take it.
@@ -171,7 +171,7 @@ impl Call {
             ips: Vec::new(),
             annotations: BTreeMap::new(),
             host_local: BTreeMap::new(),
-            prefetch: StoreConfig::ETCD_PREFETCH,
+            lookahead: StoreConfig::ETCD_LOOKAHEAD,
             earlier: None,
             min_age: Some(300),
             sticky: None,
@@ -339,7 +339,7 @@ impl Call {
             sticky,
             host_local,
             min_age: self.min_age,
-            prefetch: self.prefetch,
+            lookahead: self.lookahead,
         };
         let add = Add::new(holder, policy, requests)?;
         Ok(match &self.earlier {
