@@ -18,7 +18,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::api::{Answer, Request, Seen, Stored, Write, Written};
-use super::object::{Commit, Lock, Mark, Object, Then, TxnId, Versioned};
+use super::object::{Commit, Lock, Mark, Object, Then, TxnId, Uid, Versioned};
 use super::rules::{Rule, Rules};
 use super::step::Step;
 use crate::cause::Cause;
@@ -57,6 +57,9 @@ pub(super) struct Attempt {
     others: Vec<Member>,
     /// The locks that were answered, as long as they are not removed.
     held: BTreeMap<Key, Arc<Stored>>,
+    /// The object on which this attempt has locked the primary. It tells its lock from a copy that came late, also while
+    /// the lock is being removed.
+    locked_primary: Option<Uid>,
     phase: Phase,
     end: Option<AttemptEnd>,
 }
@@ -88,7 +91,8 @@ impl Attempt {
     /// Begins. The primary is a key that the transaction writes.
     pub(super) fn start(id: TxnId, primary: Member, others: Vec<Member>, rules: Rules) -> (Self, Step<()>) {
         let phase = Phase::Commit;
-        let mut attempt = Self { rules, id, primary, others, held: BTreeMap::new(), phase, end: None };
+        let (held, locked_primary) = (BTreeMap::new(), None);
+        let mut attempt = Self { rules, id, primary, others, held, locked_primary, phase, end: None };
         let first: Vec<Member> = if rules.keep(Rule::PrimaryFirst) {
             vec![attempt.primary.clone()]
         } else {
@@ -168,6 +172,9 @@ impl Attempt {
         open.remove(key);
         match answer {
             Written::Done(Some(locked)) => {
+                if *key == self.primary.key {
+                    self.locked_primary = Some(locked.version.uid.clone());
+                }
                 self.held.insert(key.clone(), locked);
             }
             Written::Failed(error @ (StoreError::Denied(_) | StoreError::Corrupt(_))) => {
@@ -228,8 +235,7 @@ impl Attempt {
             return self.unlock_others(self.unless(Rule::AbsenceUnknown, cause));
         };
         let revision = |seen: &Seen| Some(seen.as_ref()?.object.value.as_ref()?.revision);
-        let own_uid = self.held.get(&self.primary.key).map(|locked| &locked.version.uid);
-        let is_own = Some(&primary.version.uid) == own_uid || !self.rules.keep(Rule::OwnLockByUid);
+        let is_own = Some(&primary.version.uid) == self.locked_primary.as_ref() || !self.rules.keep(Rule::OwnLockByUid);
         if primary.commit().is_some_and(|commit| commit.txn == self.id) {
             self.finish(Some(Arc::clone(primary)))
         } else if revision(seen) == Some(self.id.revision()) {

@@ -26,6 +26,20 @@ fn expect_right(scenarios: &[(&str, Scenario)], faults: &[Faults]) {
     eprintln!("{total} states in {:.1?}", begun.elapsed());
 }
 
+/// One transaction, which meets nobody.
+fn alone() -> Vec<(&'static str, Scenario)> {
+    let held = ["A1", "L"];
+    let alone = |client| Scenario::new(vec![client]).attempts(2);
+    vec![
+        ("an ADD", alone(add("T", "A1"))),
+        ("an ADD with alternatives", alone(add_either("T", "A1")).with(&["L"])),
+        ("a DEL", alone(del("D", FIRST, true)).with(&held)),
+        ("a DEL without cooldown", alone(del("D", FIRST, false)).with(&held)),
+        ("a take-over", alone(take_over("T")).with(&held)),
+        ("a confirmation", alone(confirm("C", FIRST)).with(&held)),
+    ]
+}
+
 /// Two transactions that meet.
 fn pairs() -> Vec<(&'static str, Scenario)> {
     let held = ["A1", "L"];
@@ -139,6 +153,14 @@ fn two_transactions_have_the_outcomes_that_they_have_in_memory_whatever_is_lost(
     expect_right(&pairs(), &[once, answers, touched]);
     expect_right(&take_overs(), &[once, answers, touched]);
     expect_right(&alternatives(), &[NO, Faults { crashes: 1, ..NO }]);
+}
+
+/// An attempt that gets no answer to its commit, and none to the request that takes its lock back, still knows its lock.
+#[test]
+fn a_transaction_that_meets_nobody_has_its_outcome_whatever_is_lost_again_and_again() {
+    let late = Faults { late: 3, ..NO };
+    let all = Faults { lost: 1, late: 2, doubled: 1, ..NO };
+    expect_right(&alone(), &[late, all, Faults { crashes: 1, ..all }]);
 }
 
 #[test]
