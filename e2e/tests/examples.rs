@@ -283,15 +283,26 @@ fn the_installers_rights_are_those_of_the_documentation_and_no_others() {
 #[test]
 fn the_rights_on_the_store_are_what_it_needs_and_only_kube_ipam_has_them() {
     let (group, resources, verbs) = KubernetesConfig::rule();
-    let role = the("Role");
-    assert_eq!(role["rules"], json!([{ "apiGroups": [group], "resources": resources, "verbs": verbs }]));
-    let binding = the("RoleBinding");
-    assert_eq!((&binding["roleRef"]["kind"], &binding["roleRef"]["name"]), (&json!("Role"), &role["metadata"]["name"]));
-    let accounts = [the("ServiceAccount"), of_the_controller("ServiceAccount")];
-    let named: Vec<&Value> = accounts.iter().map(|account| &account["metadata"]["name"]).collect();
-    let subjects = binding["subjects"].as_array().unwrap();
-    assert_eq!(subjects.iter().map(|subject| &subject["name"]).collect::<Vec<_>>(), named);
-    assert!(subjects.iter().all(|subject| subject["kind"] == "ServiceAccount" && subject["namespace"] == "kube-ipam"));
+    let objects = documents(&root().join("examples/install/store.yaml"));
+    let of_store = json!([{ "apiGroups": [group], "resources": resources, "verbs": verbs }]);
+    // Only the controller writes how full networks are.
+    let of_status = json!([{ "apiGroups": [group], "resources": ["ipnetworks/status"], "verbs": ["patch"] }]);
+    let (node, controller) = (the("ServiceAccount"), of_the_controller("ServiceAccount"));
+    let (node, controller) = (&node["metadata"]["name"], &controller["metadata"]["name"]);
+    let expected = [(of_store, vec![node, controller]), (of_status, vec![controller])];
+    assert_eq!(objects.len(), 2 * expected.len());
+    for (pair, (rules, accounts)) in objects.chunks(2).zip(expected) {
+        let (role, binding) = (&pair[0], &pair[1]);
+        assert_eq!((&role["kind"], &role["rules"]), (&json!("Role"), &rules));
+        assert_eq!(
+            (&binding["kind"], &binding["roleRef"]["kind"], &binding["roleRef"]["name"]),
+            (&json!("RoleBinding"), &json!("Role"), &role["metadata"]["name"])
+        );
+        let subjects = binding["subjects"].as_array().unwrap();
+        assert_eq!(subjects.iter().map(|subject| &subject["name"]).collect::<Vec<_>>(), accounts);
+        let is_right = |subject: &Value| subject["kind"] == "ServiceAccount" && subject["namespace"] == "kube-ipam";
+        assert!(subjects.iter().all(is_right));
+    }
 }
 
 #[test]

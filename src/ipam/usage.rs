@@ -3,7 +3,8 @@
 //! ```text
 //! net/… ─► the addresses of each network ─┐
 //! ip/…  ─► held, reserved, in cooldown ────┴► Usage ─┬─► ranges   one line for each range, for people
-//!                                                    └─► counts   for each namespace, for metrics
+//!                                                    ├─► counts   for each namespace, for metrics
+//!                                                    └─► of_definitions   for each definition, for its object's status
 //! ```
 //!
 //! The store keeps each definition of a network that an ADD has used. Several may be valid at once, one per rack or
@@ -12,9 +13,10 @@
 
 mod history;
 mod runs;
+mod status;
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::net::IpAddr;
 
@@ -24,12 +26,13 @@ use serde::{Serialize, Serializer};
 
 pub use self::history::{Trend, UsageHistory, UsageSample};
 pub use self::runs::FreeRuns;
+pub use self::status::{Count, DefinitionUsage, Fill, RangeFill, UsedShare};
 
 use super::address::{Span, Spans};
 use super::lease::{AllocationKind, Definition, Lease, LeaseState, Stored};
 use super::name::Name;
 use crate::ipam::keys;
-use crate::store::Entry;
+use crate::store::{Entry, Key};
 
 /// A part of a subnet, by how its addresses are selected.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -168,6 +171,8 @@ impl Capacity {
 #[derive(Clone, Debug, Default)]
 pub struct Usage {
     capacities: BTreeMap<(Name, Name), BTreeMap<IpNet, Capacity>>,
+    /// The vrf, the network and the subnets of each definition.
+    definitions: BTreeMap<Key, ((Name, Name), BTreeSet<IpNet>)>,
     counts: BTreeMap<Group, u64>,
     unreadable: BTreeMap<Name, u64>,
 }
@@ -178,6 +183,8 @@ impl Usage {
         if let Some(network) = keys::read_definition(&entry.key) {
             // A newer version's definition can't be read. Its leases count as `RangePart::Other`.
             if let Some(definition) = Stored::<Definition>::read(&entry.value).known() {
+                let subnets = definition.sets.iter().flatten().map(|range| range.subnet).collect();
+                self.definitions.insert(entry.key.clone(), (network.clone(), subnets));
                 self.define(network, &definition);
             }
         } else if let Some((vrf, ip)) = keys::read_lease(&entry.key) {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use serde_json::Value;
 
 use crate::cluster::ApiServer;
 use crate::deadline::Deadline;
@@ -17,8 +18,8 @@ use crate::ipam::summary::summarize;
 #[cfg(test)]
 use crate::store::MemoryStore;
 use crate::store::{
-    Backend, Backoff, Cursor, Entry, Key, KeyHistory, KeySpan, KubernetesConfig, KubernetesStore, MAX_OPERATIONS, Op,
-    OpResponse, Outcome, Overlay, Page, Store, StoreConfig, StoreError, Txn,
+    Backend, Backoff, Cursor, Entry, Key, KeyHistory, KeySpan, KubernetesConfig, KubernetesStore, MAX_OPERATIONS,
+    ObjectStatus, Op, OpResponse, Outcome, Overlay, Page, Store, StoreConfig, StoreError, Txn,
 };
 
 /// The first and the longest pause of a decision after a request without a response. Without pauses, a request that
@@ -162,6 +163,22 @@ impl Session {
         match &self.store {
             OpenStore::Direct(backend) => self.wait(backend.collect_remains(deadline)),
             OpenStore::Overlay(_) => Ok(0),
+        }
+    }
+
+    /// The status of each object of a span, if entries of the store have objects.
+    pub fn statuses(&self, span: &KeySpan, deadline: Deadline) -> Result<Vec<ObjectStatus>, Error> {
+        match &self.store {
+            OpenStore::Direct(backend) => self.wait(backend.statuses(span, deadline)),
+            OpenStore::Overlay(_) => Ok(Vec::new()),
+        }
+    }
+
+    /// Writes fields of an object's status. `false` if the object has been changed or deleted since it was read.
+    pub fn set_status(&self, of: &ObjectStatus, status: &Value, deadline: Deadline) -> Result<bool, Error> {
+        match &self.store {
+            OpenStore::Direct(backend) => self.wait(backend.set_status(of, status, deadline)),
+            OpenStore::Overlay(_) => Ok(false),
         }
     }
 

@@ -4,10 +4,11 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value as Json;
 
 use super::{
-    Cursor, EtcdStore, Key, KeyHistory, KeySpan, KubernetesConfig, KubernetesStore, MemoryStore, Outcome, Page,
-    Position, RevisionOrder, SqliteStore, Store, StoreError, Summarize, Txn, Watch,
+    Cursor, EtcdStore, Key, KeyHistory, KeySpan, KubernetesConfig, KubernetesStore, MemoryStore, ObjectStatus, Outcome,
+    Page, Position, RevisionOrder, SqliteStore, Store, StoreError, Summarize, Txn, Watch,
 };
 use crate::apiserver::Access;
 use crate::deadline::Deadline;
@@ -204,6 +205,23 @@ impl Backend {
         match self {
             Self::Kubernetes(store) => Self::Kubernetes(Box::new(store.showing(summarize))),
             other => other,
+        }
+    }
+
+    /// The status of each object of a span. Only in the Kubernetes API do entries have objects.
+    pub async fn statuses(&self, span: &KeySpan, deadline: Deadline) -> Result<Vec<ObjectStatus>, StoreError> {
+        match self {
+            Self::Kubernetes(store) => store.statuses(span, deadline).await,
+            Self::Memory(_) | Self::Sqlite(_) | Self::Etcd(_) => Ok(Vec::new()),
+        }
+    }
+
+    /// Writes fields of an object's status. `false` if there is no such object, or if it has been changed since it was
+    /// read.
+    pub async fn set_status(&self, of: &ObjectStatus, status: &Json, deadline: Deadline) -> Result<bool, StoreError> {
+        match self {
+            Self::Kubernetes(store) => store.set_status(of, status, deadline).await,
+            Self::Memory(_) | Self::Sqlite(_) | Self::Etcd(_) => Ok(false),
         }
     }
 

@@ -45,7 +45,7 @@ pub use self::etcd::{EtcdInspector, EtcdStore, KeyPermission, MemberStatus, Righ
 pub use self::history::{Change, HistoryEnd, KeyHistory};
 pub use self::kubernetes::{
     FaultyObject, KubernetesConfig, KubernetesInspector, KubernetesStore, NamespaceState, ObjectFault, ObjectName,
-    OpenObject, ReadTimes, ResourceReport, ServedResources, StoreResource,
+    ObjectStatus, OpenObject, ReadTimes, ResourceReport, ServedResources, StoreResource,
 };
 pub use self::memory::{MemoryMap, MemoryStore};
 pub use self::overlay::Overlay;

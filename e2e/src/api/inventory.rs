@@ -50,7 +50,7 @@ pub fn installed_rules() -> Vec<Value> {
     ]
 }
 
-/// The rules of examples/install/controller/rbac.yaml.
+/// The rules of examples/install/controller/rbac.yaml, and its own of examples/install/store.yaml.
 #[must_use]
 pub fn controller_rules() -> Vec<Value> {
     let read = ["get", "list", "watch"];
@@ -64,6 +64,7 @@ pub fn controller_rules() -> Vec<Value> {
         rule("", "events", &["list", "watch"], &[]),
         rule("coordination.k8s.io", "leases", &["create"], &[]),
         rule("coordination.k8s.io", "leases", &["get", "update"], &["kube-ipam-controller"]),
+        rule("kube-ipam.cloudnativer.io", "ipnetworks/status", &["patch"], &[]),
         rule("authorization.k8s.io", "selfsubjectrulesreviews", &["create"], &[]),
     ]
 }

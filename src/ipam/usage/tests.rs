@@ -11,11 +11,11 @@ fn entry(key: &str, value: &Value) -> Entry {
     Entry { key: Key::new(key), value: value.to_string().into_bytes(), revision: Revision(NonZeroU64::MIN) }
 }
 
-fn defined(network: &str, digest: u128, ranges: &Value) -> Entry {
+pub(super) fn defined(network: &str, digest: u128, ranges: &Value) -> Entry {
     entry(&format!("net/default/{network}/{digest:032x}"), &json!({ "v": 1, "sets": [ranges] }))
 }
 
-fn lease(ip: &str, network: &str, kind: &str, namespace: &str, resting: bool) -> Entry {
+pub(super) fn lease(ip: &str, network: &str, kind: &str, namespace: &str, resting: bool) -> Entry {
     let holder = json!({
         "node": "n", "containerID": "c", "ifname": "net1", "network": network,
         "pod": { "namespace": namespace, "name": "p", "uid": "u" }, "began": { "boot": "b", "boottime": 1 },
@@ -30,7 +30,7 @@ fn lease(ip: &str, network: &str, kind: &str, namespace: &str, resting: bool) ->
     entry(keys::lease(&Name::new("default").unwrap(), ip).as_str(), &lease)
 }
 
-fn usage(entries: &[Entry]) -> Usage {
+pub(super) fn usage(entries: &[Entry]) -> Usage {
     let mut usage = Usage::default();
     entries.iter().for_each(|entry| usage.note(entry));
     usage

@@ -18,6 +18,7 @@ pub mod free;
 mod known_networks;
 pub mod list;
 pub mod move_reservation;
+mod network_status;
 pub mod plan;
 pub mod recovery;
 pub mod release;

@@ -74,6 +74,19 @@ pub(super) enum Problem {
          says: {message}"
     )]
     WatchForbidden { url: String, resource: &'static str, namespace: String, message: String },
+    /// The same of a status, which only the controller writes.
+    #[error(
+        "the API server {url} does not allow kube-ipam to write the status of {resource}.{GROUP} in namespace \
+         {namespace}; grant the controller's account the rule apiGroups [\"{GROUP}\"], resources \
+         [\"{resource}/status\"], verbs [\"patch\"]; the server says: {message}"
+    )]
+    StatusForbidden { url: String, resource: &'static str, namespace: String, message: String },
+    /// 404 of the status of an object that exists.
+    #[error(
+        "the resource {resource}.{GROUP} in the cluster of {url} has no status; apply kube-ipam's \
+         CustomResourceDefinitions of this version"
+    )]
+    NoStatus { url: String, resource: &'static str },
     /// A webhook or policy denied it.
     #[error(
         "an admission check of the cluster refuses to {verb} {resource} {name}: {message}; let kube-ipam's objects in \
@@ -172,6 +185,8 @@ impl Asked<'_> {
             403 if message.contains("is being terminated") => Reply::Refused(Problem::Terminating { namespace }),
             403 if message.contains("User \"") && message.contains(" cannot ") => Reply::Refused(match verb {
                 "watch" => Problem::WatchForbidden { url, resource, namespace, message },
+                // Only a status is patched.
+                "patch" => Problem::StatusForbidden { url, resource, namespace, message },
                 _ => Problem::Forbidden { url, verb, resource, namespace, message },
             }),
             _ if is_of_admission(&message) || (code == 403 && self.writes()) => {

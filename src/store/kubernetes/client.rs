@@ -24,7 +24,7 @@ use crate::deadline::Deadline;
 use crate::store::{Backoff, Key, KeySpan, StoreError, Summarize, Summary};
 
 /// The most bytes of an object. etcd accepts none above 1.5 MiB.
-const MAX_OBJECT: usize = 2 << 20;
+pub(super) const MAX_OBJECT: usize = 2 << 20;
 
 /// The most bytes of a list.
 const MAX_LIST: usize = 256 << 20;
@@ -275,7 +275,7 @@ impl Client {
     }
 
     /// Sends a request again and again until it was applied, or won't be, or may have been.
-    async fn send_until_known(
+    pub(super) async fn send_until_known(
         &self,
         asked: &Asked<'_>,
         deadline: Deadline,
@@ -316,7 +316,7 @@ impl Client {
         self.endpoint.within(deadline, exchange).await
     }
 
-    fn asked<'a>(&'a self, resource: &'static Resource, name: &'a str, verb: &'static str) -> Asked<'a> {
+    pub(super) fn asked<'a>(&'a self, resource: &'static Resource, name: &'a str, verb: &'static str) -> Asked<'a> {
         let credentials = self.endpoint.credentials().display().to_string();
         Asked { url: self.endpoint.url(), credentials, namespace: &self.namespace, resource, name, verb }
     }
@@ -335,7 +335,8 @@ fn failed(resource: &Resource, reply: Reply) -> ListError {
     })
 }
 
-fn place(key: &Key) -> Result<Place, StoreError> {
+/// The object of a key.
+pub(super) fn place(key: &Key) -> Result<Place, StoreError> {
     Place::of(key).ok_or_else(|| StoreError::Denied(Cause::new(format!("no resource holds keys like {key}"))))
 }
 
@@ -356,7 +357,8 @@ fn corrupt(error: ObjectError) -> StoreError {
     StoreError::Corrupt(Cause::new(error))
 }
 
-fn unexpected(key: &Key) -> StoreError {
+/// The error for an answer that is not one to the request.
+pub(super) fn unexpected(key: &Key) -> StoreError {
     StoreError::Corrupt(Cause::new(format!(
         "the API server answered the request about {key} as if it were another one"
     )))

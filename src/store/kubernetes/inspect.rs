@@ -183,6 +183,8 @@ struct Metadata {
 #[derive(Deserialize)]
 struct ManagedFields {
     time: Option<Timestamp>,
+    #[serde(default)]
+    subresource: String,
 }
 
 #[derive(Deserialize)]
@@ -349,9 +351,11 @@ impl KubernetesInspector {
 }
 
 impl Metadata {
-    /// When the object was written last. Each manager's entry has the time of its last change.
+    /// When the object was written last. Each manager's entry has the time of its last change. A write of the status is
+    /// none of the store's.
     fn written(&self) -> Option<Timestamp> {
-        let times = self.managed_fields.iter().filter_map(|entry| entry.time);
+        let of_object = self.managed_fields.iter().filter(|entry| entry.subresource.is_empty());
+        let times = of_object.filter_map(|entry| entry.time);
         times.chain(self.creation_timestamp).max()
     }
 

@@ -14,6 +14,7 @@
 //!            └─ attempt   lock, commit, finish; single: a write of one key
 //!
 //! clean       resolves what is left on one object, outside of any transaction
+//! status      what people see beside a value, which the protocol never reads
 //! inspect     what the server serves, and each object by itself, for `doctor`
 //! object      what is stored, as `spec`; value and name: how it gets through the API unchanged
 //! api, step   requests and answers; what a machine does next
@@ -46,6 +47,7 @@ mod resource;
 mod rules;
 mod single;
 mod spans;
+mod status;
 mod step;
 mod store;
 #[cfg(test)]
@@ -59,5 +61,6 @@ pub use self::inspect::{
     FaultyObject, KubernetesInspector, NamespaceState, ObjectFault, ObjectName, OpenObject, ReadTimes, ResourceReport,
     ServedResources, StoreResource,
 };
+pub use self::status::ObjectStatus;
 pub use self::store::{KubernetesConfig, KubernetesStore};
 pub(in crate::store) use self::watch::KubernetesWatch;

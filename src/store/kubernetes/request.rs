@@ -16,6 +16,9 @@ const METADATA_LIST: &str = "application/json;as=PartialObjectMetadataList;g=met
 
 const JSON: &str = "application/json";
 
+/// A patch whose fields replace fields (RFC 7396).
+const MERGE_PATCH: &str = "application/merge-patch+json";
+
 /// The state of the objects that a list shows.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum ListState<'a> {
@@ -87,6 +90,13 @@ pub(super) fn write(
         Change::Replace(object, version) => request(Method::PUT, one(), JSON, Some(manifest(object, Some(version))?)),
         Change::Delete(version) => request(Method::DELETE, one(), JSON, Some(delete_options(version))),
     })
+}
+
+/// Changes fields of an object's status.
+pub(super) fn patch_status(namespace: &str, place: &Place, patch: &Json) -> http::Result<Request<Vec<u8>>> {
+    let request = Request::builder().method(Method::PATCH).uri(format!("{}/status", path_of(namespace, place)));
+    let request = request.header(http::header::ACCEPT, JSON).header(http::header::CONTENT_TYPE, MERGE_PATCH);
+    request.body(patch.to_string().into_bytes())
 }
 
 /// Reads a page of a list.

@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value as Json;
 use tokio::sync::OnceCell;
 
 use super::client::{Client, without_summary};
@@ -11,6 +12,7 @@ use super::driver;
 use super::pages;
 use super::remains;
 use super::resource::{GROUP, Place, RESOURCES};
+use super::status::{self, ObjectStatus};
 use super::watch::KubernetesWatch;
 use crate::apiserver::{Access, Endpoint};
 use crate::cause::Cause;
@@ -53,6 +55,16 @@ impl KubernetesStore {
         self.summarize = summarize;
         self.client = OnceCell::new_with(self.client.into_inner().map(|client| client.showing(summarize)));
         self
+    }
+
+    /// The status of each object of a span.
+    pub async fn statuses(&self, span: &KeySpan, deadline: Deadline) -> Result<Vec<ObjectStatus>, StoreError> {
+        status::read(self.client().await?, span, deadline).await
+    }
+
+    /// Writes fields of an object's status. `false` if the object has been changed or deleted since it was read.
+    pub async fn set_status(&self, of: &ObjectStatus, status: &Json, deadline: Deadline) -> Result<bool, StoreError> {
+        status::write(self.client().await?, of, status, deadline).await
     }
 
     async fn client(&self) -> Result<&Client, StoreError> {

@@ -16,7 +16,7 @@ use crate::ipam::recovery::Progress;
 use crate::ipam::sweep::{LeakReason, LeakReport, Plan, Target, Verdict};
 use crate::ipam::usage::Usage;
 use crate::ops::Session;
-use crate::ops::operator::usage_samples;
+use crate::ops::operator::{network_status, usage_samples};
 use crate::ops::recovery::progress;
 use crate::store::{Revision, StoreConfig};
 
@@ -27,6 +27,8 @@ pub struct ContinuousSweep {
     /// How many addresses the last pass over the whole store counted. The share of a pass over some nodes is relative
     /// to it.
     held: Option<usize>,
+    /// Why the status of networks was not written after the last such pass. The same reason is logged once.
+    status_problem: Option<String>,
 }
 
 /// The scope of a pass.
@@ -88,6 +90,9 @@ impl ContinuousSweep {
         {
             tracing::warn!(error = %error.full(), "today's sample of the usage was not stored");
         }
+        if let Some(usage) = &usage {
+            self.show(run.session()?, usage, may_continue);
+        }
         if nodes.is_none() {
             self.held = Some(plan.tally.held);
         }
@@ -96,6 +101,21 @@ impl ContinuousSweep {
         let report = SweepReport { asked: api.is_some(), named: run.adopt_unnamed(), ..released };
         let scope = nodes.map_or(PassScope::Store, |(nodes, ..)| PassScope::Nodes(nodes));
         Ok(SweepPass { scope, candidates: self.candidates(&report), report, to_confirm, usage, recovery })
+    }
+
+    /// Shows how full networks are. Nothing depends on it, so a failure is only logged.
+    fn show(&mut self, session: &Session, usage: &Usage, may_continue: &dyn Fn() -> bool) {
+        let problem = match network_status::write(session, usage, Timestamp::now(), may_continue) {
+            Ok(written) => {
+                tracing::debug!(written, "the status of networks is current");
+                None
+            }
+            Err(error) => Some(error.full().to_string()),
+        };
+        if let Some(error) = problem.as_ref().filter(|_| problem != self.status_problem) {
+            tracing::warn!(error, "the status of networks was not written, and is tried again after the next scan");
+        }
+        self.status_problem = problem;
     }
 
     /// The leak candidates that this pass did not free.

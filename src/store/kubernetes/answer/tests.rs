@@ -178,6 +178,18 @@ fn whoever_is_refused_is_told_what_to_correct() {
                       \"system:serviceaccount:ipam:node\" cannot get resource \"ipleases\" in API group \
                       \"kube-ipam.cloudnativer.io\" in the namespace \"ipam\"",
         },
+        // A status, which nobody else writes.
+        Case {
+            verbs: &["patch"],
+            status: 403,
+            body: status(rbac, "Forbidden", &about("a")),
+            meaning: "not applied: the API server https://api:6443 does not allow kube-ipam to write the status of \
+                      ipleases.kube-ipam.cloudnativer.io in namespace ipam; grant the controller's account the rule \
+                      apiGroups [\"kube-ipam.cloudnativer.io\"], resources [\"ipleases/status\"], verbs [\"patch\"]; the \
+                      server says: ipleases.kube-ipam.cloudnativer.io is forbidden: User \
+                      \"system:serviceaccount:ipam:node\" cannot get resource \"ipleases\" in API group \
+                      \"kube-ipam.cloudnativer.io\" in the namespace \"ipam\"",
+        },
         // A webhook chooses its status.
         Case {
             verbs: &WRITES,

@@ -23,6 +23,10 @@ const fn lease(verb: &'static str) -> Right {
     Right { name: Some(controller::NAME), ..right("coordination.k8s.io", "leases", verb) }
 }
 
+/// Only the controller writes how full networks are, into the store in the Kubernetes API.
+const STATUS: Right = right("kube-ipam.cloudnativer.io", "ipnetworks/status", "patch");
+const NO_STATUS: &str = "without it, kubectl does not show how full networks are";
+
 const CLUSTER: Right = Right { name: Some("kube-system"), ..right("", "namespaces", "get") };
 
 /// The rights that every controller needs, what they are for, and how bad it is without.
@@ -117,9 +121,15 @@ fn judge(
         })
         .collect();
     outcomes.extend(store.and_then(|(namespace, rules)| lacks_store(subject, namespace, rules, next)));
+    outcomes.extend(store.and_then(|(namespace, rules)| lacks_status(subject, namespace, rules, next)));
     let of_store = store.map(|_| custom_resources_rights::needed()).into_iter().flatten();
-    let needed: Vec<Right> =
-        NEEDS.iter().map(|(right, ..)| *right).chain(OF_OTHER_KINDS).chain([HOST_ACCESS]).chain(of_store).collect();
+    let needed: Vec<Right> = NEEDS
+        .iter()
+        .map(|(right, ..)| *right)
+        .chain(OF_OTHER_KINDS)
+        .chain([HOST_ACCESS, STATUS])
+        .chain(of_store)
+        .collect();
     let surplus: Vec<String> = rules.rules.iter().flat_map(|rule| surplus(rule, &needed)).collect();
     if !surplus.is_empty() {
         let bindings = next.kubectl(&["get", "clusterrolebindings,rolebindings", "-A", "-o", "wide"]);
@@ -151,6 +161,24 @@ fn lacks_store(subject: &Subject, namespace: &str, rules: &AccessRules, next: &C
         None => subject.error(
             format!("it may not {rights} in namespace {namespace}, where the store is; {NO_SCAN}"),
             custom_resources_rights::grant(namespace, next),
+        ),
+    })
+}
+
+/// That the account may not write the status of networks.
+fn lacks_status(subject: &Subject, namespace: &str, rules: &AccessRules, next: &Commands) -> Option<Outcome> {
+    if rules.rules.iter().any(|rule| rule.allows(STATUS.group, STATUS.resource, STATUS.verb, STATUS.name)) {
+        return None;
+    }
+    let what = format!("{} {} in namespace {namespace}", STATUS.verb, resource(STATUS.group, STATUS.resource));
+    Some(match &rules.incomplete {
+        Some(cause) => subject.skipped(format!("whether it may {what} is not known: {cause}")),
+        None => subject.warning(
+            format!("it may not {what}; {NO_STATUS}"),
+            commands(
+                format!("apply examples/install/store.yaml, or add the rule {} to its role", rule(&STATUS)),
+                [next.kubectl(&["-n", namespace, "edit", "role", "kube-ipam-network-status"])],
+            ),
         ),
     })
 }
@@ -228,12 +256,21 @@ mod tests {
             resource_names: Vec::new(),
             verbs: list(verbs),
         };
-        let judged = |rule: AccessRule| {
+        let judged_with = |rules: Vec<AccessRule>| {
             // The store is in the namespace of the account, as in the examples.
-            let rules = AccessRules { rules: all().into_iter().chain([rule]).collect(), incomplete: None };
+            let rules = AccessRules { rules: all().into_iter().chain(rules).collect(), incomplete: None };
             judge(&Subject::new("account"), &rules, Some(("kube-ipam", &rules)), false, &Commands::default())
         };
+        let judged = |rule: AccessRule| judged_with(vec![rule, granted(&STATUS)]);
         assert_eq!(judged(of_store(&verbs))[0].status, Status::Ok);
+        let without_status = judged_with(vec![of_store(&verbs)]);
+        assert_eq!(without_status.len(), 1, "{without_status:?}");
+        assert_eq!(without_status[0].status, Status::Warning);
+        assert_eq!(
+            without_status[0].message,
+            "account: it may not patch ipnetworks/status.kube-ipam.cloudnativer.io in namespace kube-ipam; without it, \
+             kubectl does not show how full networks are"
+        );
         let lacking = judged(of_store(&verbs[..4]));
         assert_eq!(lacking.len(), 1, "{lacking:?}");
         assert!(lacking[0].message.starts_with("account: it may not delete ipleases, "), "{lacking:?}");
