@@ -9,6 +9,7 @@ use std::time::Duration;
 use super::client::{Client, ListError};
 use super::driver;
 use super::lists::PAGE;
+use super::manifest::listed;
 use super::object::Version;
 use super::request::ListPage;
 use super::resource::{RESOURCES, Stretch};
@@ -18,7 +19,8 @@ use crate::store::{Key, StoreError};
 /// How long something must be unchanged to be a remain: longer than a transaction that lives takes between two writes.
 const UNCHANGED: Duration = Duration::from_secs(2);
 
-/// Removes remains. Returns how many there were.
+/// Removes remains. Returns how many there were. One that can't be removed keeps no other from being removed; the first
+/// error is returned after that.
 pub(super) async fn collect(client: &Client, deadline: Deadline) -> Result<usize, StoreError> {
     let first = look(client, deadline).await?;
     if first.is_empty() {
@@ -28,20 +30,22 @@ pub(super) async fn collect(client: &Client, deadline: Deadline) -> Result<usize
     let second = look(client, deadline).await?;
     let remains: Vec<Key> =
         second.into_iter().filter(|(key, version)| first.get(key) == Some(version)).map(|(key, _)| key).collect();
+    let mut first_error = None;
     for key in &remains {
-        driver::clean(client, key.clone(), deadline).await?;
+        let cleaned = driver::clean(client, key.clone(), deadline).await;
+        first_error = first_error.or(cleaned.err());
     }
-    Ok(remains.len())
+    first_error.map_or(Ok(remains.len()), Err)
 }
 
-/// The objects that have a lock or no value, with their versions.
+/// The objects that have a lock or no value, with their versions. Those that can't be read are left to `doctor`.
 async fn look(client: &Client, deadline: Deadline) -> Result<HashMap<Key, Version>, StoreError> {
     let mut found = HashMap::new();
     for resource in &RESOURCES {
         let stretch = Stretch::open(resource);
         let mut continues: Option<String> = None;
         loop {
-            let page = match client.page(&ListPage::fresh(&stretch, PAGE, continues.as_deref()), deadline).await {
+            let page = match client.objects(&ListPage::fresh(&stretch, PAGE, continues.as_deref()), deadline).await {
                 Ok(page) => page,
                 Err(ListError::Expired) => {
                     continues = None;
@@ -49,7 +53,8 @@ async fn look(client: &Client, deadline: Deadline) -> Result<HashMap<Key, Versio
                 }
                 Err(ListError::Store(error)) => return Err(error),
             };
-            found.extend(page.items.iter().map(|stored| (stored.object.key.clone(), stored.version.clone())));
+            let readable = page.items.into_iter().filter_map(|object| listed(object).ok());
+            found.extend(readable.map(|stored| (stored.object.key.clone(), stored.version.clone())));
             continues = page.continues;
             if continues.is_none() {
                 break;
