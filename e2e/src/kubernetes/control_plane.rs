@@ -16,7 +16,7 @@ use crate::api_server::setup::{self, SIGNING_KEY, flags};
 const SERVER: &str = "https://192.168.250.1";
 
 /// The URL of kube-ipam's etcd for the nodes.
-pub const IPAM_ETCD: &str = "http://192.168.250.1:2379";
+pub(super) const IPAM_ETCD: &str = "http://192.168.250.1:2379";
 
 /// Users with all permissions.
 const ADMINS: [&str; 3] = ["admin", "controller-manager", "scheduler"];

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::image::Image;
 use super::machine::{output, plain};
-use super::{Cluster, IPAM_ETCD};
+use super::{Cluster, IPAM_ETCD, Store};
 use crate::{Result, binary};
 
 const EXAMPLES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../examples");
@@ -20,24 +20,28 @@ const IMAGE: &str = "docker.io/library/kube-ipam";
 const ROLLED_OUT: &str = "180s";
 
 impl Cluster {
-    /// Installs kube-ipam on the nodes with `examples/install-etcd`. As a user would, changes only the URL of etcd.
+    /// Installs kube-ipam on the nodes with the example for the cluster's store: `examples/install`, or
+    /// `examples/install-etcd` with the URL of this etcd.
     pub fn install(&self) -> Result<()> {
-        self.import_kube_ipam(env!("CARGO_PKG_VERSION"), binary::kube_ipam())?;
-        // The one is an overlay of the other.
-        self.copy_example("install")?;
-        let folder = self.copy_example("install-etcd")?;
-        let defaults = self.testbed.machine.path(&folder).join("kube-ipam.json");
-        let mut edited: Value = serde_json::from_slice(&fs::read(&defaults)?)?;
-        edited["etcdConfig"]["etcdURL"] = json!(IPAM_ETCD);
-        fs::write(&defaults, format!("{edited:#}\n"))?;
-        self.apply_folder(&folder)?;
-        self.wait_installed()
+        self.install_with(|_| ())
     }
 
-    /// Installs kube-ipam on the nodes with `examples/install`, unchanged. Its store is in the cluster's API.
-    pub fn install_in_the_api(&self) -> Result<()> {
+    /// The same with node defaults that are edited, as a user may do.
+    pub fn install_with(&self, edit: impl FnOnce(&mut Value)) -> Result<()> {
         self.import_kube_ipam(env!("CARGO_PKG_VERSION"), binary::kube_ipam())?;
-        self.apply_example("install")?;
+        let mut folder = self.copy_example("install")?;
+        if self.options.store == Store::Etcd {
+            // An overlay of the other.
+            folder = self.copy_example("install-etcd")?;
+        }
+        let defaults = self.testbed.machine.path(&folder).join("kube-ipam.json");
+        let mut edited: Value = serde_json::from_slice(&fs::read(&defaults)?)?;
+        if self.options.store == Store::Etcd {
+            edited["etcdConfig"]["etcdURL"] = json!(IPAM_ETCD);
+        }
+        edit(&mut edited);
+        fs::write(&defaults, format!("{edited:#}\n"))?;
+        self.apply_folder(&folder)?;
         self.wait_installed()
     }
 

@@ -44,13 +44,12 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use self::control_plane::ControlPlane;
+use self::control_plane::{ControlPlane, IPAM_ETCD};
 use self::machine::plain;
 use crate::history::log::{Event, Unlogged};
 use crate::{Result, binary};
 
 pub use self::api_proxy::{ApiProxy, Fault};
-pub use self::control_plane::IPAM_ETCD;
 pub(crate) use self::control_plane::tail;
 pub use self::history::{Holds, no_address_had_two_owners};
 pub use self::image::{BUSYBOX, Image};
@@ -60,7 +59,7 @@ pub use self::node::Node;
 pub use self::persistent::{start_persistent, take_down};
 pub use self::pods::{RunningPod, on, pod, pod_spec, with_networks};
 pub use self::restore::Backup;
-pub use self::store::{Holder, Lease, PodName};
+pub use self::store::{Holder, Lease, PodName, Store};
 pub use self::store_tunnel::StoreTunnel;
 pub use self::tools::Tools;
 pub use self::workstation::Workstation;
@@ -114,6 +113,8 @@ pub struct Options {
     pub node_grace: String,
     /// Whether kube-ipam is on the nodes from the start. Otherwise, [`Cluster::install`] installs it.
     pub installed: bool,
+    /// Which store [`Cluster::install`] gives it.
+    pub store: Store,
 }
 
 impl Options {
@@ -126,6 +127,7 @@ impl Options {
             defaults: network::defaults(),
             node_grace: "40s".to_owned(),
             installed: true,
+            store: Store::Etcd,
         }
     }
 }

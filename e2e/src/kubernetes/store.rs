@@ -1,19 +1,51 @@
 //! The contents of kube-ipam's store, as `kube-ipam list` on a node shows them.
 
+use std::fs;
 use std::net::IpAddr;
+use std::thread;
+use std::time::Duration;
 
 use ipnet::IpNet;
+use kube_ipam::apiserver::Access;
+use kube_ipam::deadline::Deadline;
 use kube_ipam::ipam::keys;
 use kube_ipam::ipam::name::{AttachmentId, IfName, Name};
+use kube_ipam::ops::Session;
+use kube_ipam::store::{Key, KubernetesConfig, Op, StoreConfig, Txn};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::machine::output;
-use super::{Cluster, IPAM_ETCD};
+use super::{Cluster, IPAM_ETCD, control_plane};
 use crate::Result;
 
 /// The default prefix of kube-ipam's keys in etcd.
 const PREFIX: &str = "/kube-ipam/v1/";
+
+/// The namespace of the resources in `examples/install`.
+const NAMESPACE: &str = "kube-ipam";
+
+/// How long the store in the API may take for a request.
+const ANSWERS: Duration = Duration::from_secs(30);
+
+/// Where kube-ipam's store is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Store {
+    /// In an etcd of its own.
+    Etcd,
+    /// In the cluster's API.
+    KubernetesApi,
+}
+
+impl Store {
+    /// The store, for `--store` on a workstation.
+    pub fn url(self) -> &'static str {
+        match self {
+            Self::Etcd => IPAM_ETCD,
+            Self::KubernetesApi => "kubernetes://kube-ipam",
+        }
+    }
+}
 
 /// An address in kube-ipam's store.
 #[derive(Clone, Debug, Deserialize)]
@@ -94,21 +126,28 @@ impl Cluster {
         self.identity = None;
     }
 
-    /// The lease of an address, as stored in etcd.
+    /// The lease of an address, as stored.
     pub fn stored(&self, ip: IpAddr) -> Result<Value> {
-        let value = self.etcdctl(&["get", "--print-value-only", &key(ip)?])?;
+        let key = lease_key(ip)?;
+        let value = match self.options.store {
+            Store::Etcd => self.etcdctl(&["get", "--print-value-only", &in_etcd(&key)])?.into_bytes(),
+            Store::KubernetesApi => self.in_the_api(|session| {
+                let entry = session.get(key, Deadline::after(ANSWERS))?;
+                Ok(entry.map(|entry| entry.value).unwrap_or_default())
+            })?,
+        };
         if value.is_empty() {
             return Err(format!("nothing is stored of {ip}").into());
         }
-        Ok(serde_json::from_str(&value)?)
+        Ok(serde_json::from_slice(&value)?)
     }
 
-    /// Writes a lease directly to etcd, as another version of kube-ipam might.
+    /// Writes a lease directly to the store, as another version of kube-ipam might.
     pub fn store(&self, ip: IpAddr, lease: &Value) -> Result<()> {
-        self.etcdctl(&["put", &key(ip)?, &lease.to_string()]).map(drop)
+        self.put(lease_key(ip)?, lease)
     }
 
-    /// Writes the attachment of this holder, with this address, directly to etcd.
+    /// Writes the attachment of this holder, with this address, directly to the store.
     pub fn store_attachment(&self, ip: IpAddr, holder: &Value) -> Result<()> {
         let part = |name: &str| holder[name].as_str().ok_or_else(|| format!("a holder without {name}"));
         let id = AttachmentId {
@@ -119,12 +158,47 @@ impl Cluster {
         };
         let address = IpNet::from(ip).to_string();
         let attachment = json!({ "v": 1, "vrf": "default", "addresses": [{ "address": address }], "holder": holder });
-        self.etcdctl(&["put", &format!("{PREFIX}{}", keys::attachment(&id)), &attachment.to_string()]).map(drop)
+        self.put(keys::attachment(&id), &attachment)
     }
 
-    /// Removes a lease from etcd.
+    /// Removes a lease from the store.
     pub fn unstore(&self, ip: IpAddr) -> Result<()> {
-        self.etcdctl(&["del", &key(ip)?]).map(drop)
+        let key = lease_key(ip)?;
+        match self.options.store {
+            Store::Etcd => self.etcdctl(&["del", &in_etcd(&key)]).map(drop),
+            Store::KubernetesApi => self.write_in_the_api(Op::Delete(key)),
+        }
+    }
+
+    fn put(&self, key: Key, value: &Value) -> Result<()> {
+        let value = value.to_string();
+        match self.options.store {
+            Store::Etcd => self.etcdctl(&["put", &in_etcd(&key), &value]).map(drop),
+            Store::KubernetesApi => self.write_in_the_api(Op::Put(key, value.into_bytes())),
+        }
+    }
+
+    fn write_in_the_api(&self, op: Op) -> Result<()> {
+        let txn = Txn::new(Vec::new(), vec![op], Vec::new())?;
+        self.in_the_api(move |session| Ok(session.commit(&txn, Deadline::after(ANSWERS))?))
+    }
+
+    /// Does something with the store in the API, as an administrator in the network of the control plane.
+    fn in_the_api<T: Send>(&self, work: impl FnOnce(&Session) -> Result<T> + Send) -> Result<T> {
+        let testbed = &self.testbed.machine;
+        let folder = testbed.path(&self.folder);
+        let file = folder.join("outside.kubeconfig");
+        fs::write(&file, control_plane::kubeconfig(&folder, "admin").to_string())?;
+        let config = KubernetesConfig { access: vec![Access::Kubeconfig(file)], namespace: NAMESPACE.to_owned() };
+        let network = testbed.network()?;
+        let done = thread::scope(|scope| {
+            let in_network = move || {
+                network.enter()?;
+                work(&Session::open(StoreConfig::Kubernetes(config), None)?)
+            };
+            scope.spawn(in_network).join()
+        });
+        done.unwrap_or_else(|_| Err("a thread panicked".into()))
     }
 
     /// Runs etcdctl on kube-ipam's etcd, as its operator.
@@ -134,7 +208,12 @@ impl Cluster {
     }
 }
 
-/// The key of an address's lease in etcd.
-fn key(ip: IpAddr) -> Result<String> {
-    Ok(format!("{PREFIX}{}", keys::lease(&Name::new("default")?, ip)))
+/// The key of an address's lease.
+fn lease_key(ip: IpAddr) -> Result<Key> {
+    Ok(keys::lease(&Name::new("default")?, ip))
+}
+
+/// A key as etcd has it.
+fn in_etcd(key: &Key) -> String {
+    format!("{PREFIX}{key}")
 }

@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use std::process::Output;
 
 use super::machine::plain;
-use super::{Cluster, IPAM_ETCD, control_plane};
+use super::{Cluster, Store, control_plane};
 use crate::{Result, binary, checkout};
 
 /// The folder of commands, which precedes those of this machine.
@@ -22,12 +22,13 @@ const COMMANDS: &str = "bin";
 /// The files with which an operator works on a cluster.
 pub struct Workstation {
     folder: PathBuf,
+    store: Store,
 }
 
 impl Workstation {
     /// Writes the files into a folder. They work as long as the cluster runs.
     pub fn new(cluster: &Cluster, folder: &Path) -> Result<Self> {
-        let this = Self { folder: folder.to_owned() };
+        let this = Self { folder: folder.to_owned(), store: cluster.options.store };
         let commands = this.commands();
         fs::create_dir(&commands)?;
         let testbed = &cluster.testbed.machine;
@@ -56,6 +57,11 @@ impl Workstation {
         self.folder.join("kubeconfig")
     }
 
+    /// The store, for `--store`.
+    pub fn store(&self) -> &'static str {
+        self.store.url()
+    }
+
     /// Runs a bash script in the checkout, with the commands on PATH, the URL of the store in STORE and the kubeconfig in
     /// KUBECONFIG.
     pub fn run(&self, script: &str) -> Result<Output> {
@@ -63,7 +69,7 @@ impl Workstation {
         let path =
             format!("{}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", self.commands().display());
         bash.args(["-euo", "pipefail", "-c", script]).current_dir(checkout::root());
-        bash.env("PATH", path).env("STORE", IPAM_ETCD).env("KUBECONFIG", self.kubeconfig());
+        bash.env("PATH", path).env("STORE", self.store()).env("KUBECONFIG", self.kubeconfig());
         Ok(bash.output()?)
     }
 }

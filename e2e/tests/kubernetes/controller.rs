@@ -10,6 +10,7 @@ use kube_ipam_e2e::kubernetes::{Cluster, eventually, on, pod};
 use serde_json::{Value, json};
 
 use crate::claims::define;
+use crate::fixed::layers;
 use crate::shared::{Namespace, by_kube_ipam, held_is_what_pods_have, layered};
 
 const OFTEN: Duration = Duration::from_millis(500);
@@ -147,6 +148,7 @@ fn with_logs(cluster: &Cluster, error: impl Display) -> Box<dyn Error + Send + S
 }
 
 pub(crate) fn two(cluster: &mut Cluster, namespace: &Namespace) -> Result<()> {
+    let [web, _] = layers(cluster);
     define(cluster)?;
     cluster.apply_example(EXAMPLE)?;
     let rollout = "--namespace kube-ipam rollout status deployment/kube-ipam-controller --timeout=180s";
@@ -160,7 +162,7 @@ pub(crate) fn two(cluster: &mut Cluster, namespace: &Namespace) -> Result<()> {
     cluster.apply(namespace, &pods)?;
     cluster.wait_ready(namespace, "--all")?;
     let pods = cluster.running(namespace)?;
-    let living = pods.iter().find(|pod| pod.name == "lives").ok_or("no pod lives")?.address("net1")?;
+    let living = pods.iter().find(|pod| pod.name == "lives").ok_or("no pod lives")?.address(web)?;
 
     let first = leader_after(cluster, "")?;
     // The interval is longer than anybody waits here: the deletion of a pod of this node starts a scan of the node.

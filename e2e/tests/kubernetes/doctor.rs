@@ -4,9 +4,10 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use kube_ipam_e2e::Result;
-use kube_ipam_e2e::kubernetes::{Cluster, Node, Workstation, eventually, on, pod, with_networks};
+use kube_ipam_e2e::kubernetes::{Cluster, Node, Workstation, eventually, on};
 use serde_json::{Value, json};
 
+use crate::fixed::layers;
 use crate::shared::{Namespace, layered};
 use crate::sweep::args_of;
 
@@ -92,12 +93,13 @@ pub(crate) fn age(cluster: &Cluster, container: &str) -> Result<()> {
 pub(crate) fn leak(cluster: &mut Cluster, namespace: &Namespace) -> Result<()> {
     let folder = tempfile::Builder::new().prefix("kube-ipam-").tempdir()?;
     let workstation = Workstation::new(cluster, folder.path())?;
-    cluster.apply(namespace, &[on(with_networks(pod("lost"), "web"), "n1")])?;
+    cluster.apply(namespace, &[on(layered(cluster, "lost"), "n1")])?;
     cluster.wait_ready(namespace, "lost")?;
+    let [web, _] = layers(cluster);
     let call = |verb: &str, args: &str| -> Result<String> {
         let config = kube_ipam_e2e::kubernetes::web();
         cluster.node("n1")?.machine().script(&format!(
-            "CNI_COMMAND={verb} CNI_CONTAINERID=planted CNI_NETNS=/run/netns/planted CNI_IFNAME=net1 \
+            "CNI_COMMAND={verb} CNI_CONTAINERID=planted CNI_NETNS=/run/netns/planted CNI_IFNAME={web} \
              CNI_PATH=/opt/cni/bin CNI_ARGS='IgnoreUnknown=1;{args}' /opt/cni/bin/kube-ipam <<'JSON'\n{config}\nJSON"
         ))
     };

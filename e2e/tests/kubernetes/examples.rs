@@ -56,7 +56,12 @@ pub(crate) fn addresses_by_kubectl(cluster: &Cluster, namespace: &Namespace) -> 
         let leases =
             cluster.kubectl(&format!("--namespace kube-ipam get ipleases --no-headers --selector {of_pod}"))?;
         let mut shown: Vec<&str> = leases.lines().filter_map(|line| line.split_whitespace().nth(1)).collect();
-        let mut has: Vec<String> = pod.addresses.values().flatten().map(ToString::to_string).collect();
+        let mut has: Vec<String> = by_kube_ipam(cluster)
+            .iter()
+            .filter_map(|interface| pod.addresses.get(*interface))
+            .flatten()
+            .map(ToString::to_string)
+            .collect();
         shown.sort_unstable();
         has.sort_unstable();
         assert_eq!(shown, has, "{leases}");

@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use kube_ipam_e2e::Result;
-use kube_ipam_e2e::kubernetes::{Cluster, Workstation, attachment, eventually, macvlan, on, pod, with_networks};
+use kube_ipam_e2e::kubernetes::{Cluster, Store, Workstation, attachment, eventually, macvlan, on, pod, with_networks};
 use serde_json::{Value, json};
 
-use crate::fixed::annotated;
-use crate::shared::Namespace;
+use crate::fixed::{annotated, layers};
+use crate::shared::{Namespace, layered};
 
 const OFTEN: Duration = Duration::from_millis(500);
 const LONG: Duration = Duration::from_secs(120);
@@ -50,9 +50,9 @@ pub(crate) fn held(cluster: &mut Cluster, namespace: &Namespace) -> Result<()> {
     let folder = tempfile::Builder::new().prefix("kube-ipam-").tempdir()?;
     let workstation = Workstation::new(cluster, folder.path())?;
     let name = &**namespace;
-    let asks = |pod_name: &str, node: &str| {
-        on(annotated(with_networks(pod(pod_name), "db"), "kube-ipam.net1.ip", "10.188.0.30"), node)
-    };
+    let [_, db] = layers(cluster);
+    let annotation = format!("kube-ipam.{db}.ip");
+    let asks = |pod_name: &str, node: &str| on(annotated(layered(cluster, pod_name), &annotation, "10.188.0.30"), node);
     cluster.apply(namespace, &[asks("first", "n1")])?;
     cluster.wait_ready(namespace, "first")?;
     cluster.apply(namespace, &[asks("second", "n2")])?;
@@ -63,10 +63,10 @@ pub(crate) fn held(cluster: &mut Cluster, namespace: &Namespace) -> Result<()> {
             &format!("Pod {name}/second has waited for an address for "),
             "event",
             "AddressRefused",
-            &format!("10.188.0.30 is held by pod {name}/first, interface net1, node n1, network db"),
+            &format!("10.188.0.30 is held by pod {name}/first, interface {db}, node n1, network db"),
             "The pod gets an address once 10.188.0.30 is free for it, or once its request is changed",
             &format!("10.188.0.30 has been held by pod {name}/first for "),
-            "requested, as now by annotation kube-ipam.net1.ip: \"10.188.0.30\"",
+            &format!("requested, as now by annotation {annotation}: \"10.188.0.30\""),
         ],
     );
     // How often: once so far, or more.
@@ -75,12 +75,16 @@ pub(crate) fn held(cluster: &mut Cluster, namespace: &Namespace) -> Result<()> {
     // What it says helps.
     cluster.delete_pods(namespace, "first")?;
     cluster.wait_ready(namespace, "second")?;
-    let page = explain(&workstation, &format!("{name}/second net1"))?;
+    let page = explain(&workstation, &format!("{name}/second {db}"))?;
     assert_eq!(page.document["state"], "held", "{}", page.text);
-    says(&page, &[&format!("Pod {name}/second has 10.188.0.30 (net1).")]);
+    says(&page, &[&format!("Pod {name}/second has 10.188.0.30 ({db}).")]);
     let page = explain(&workstation, "10.188.0.30")?;
     assert_eq!(page.document["agreement"]["verdict"], "agree", "{}", page.text);
-    says(&page, &[&format!("10.188.0.30 has been held by pod {name}/second for "), &format!("pod {name}/first")]);
+    let before = match cluster.options().store {
+        Store::Etcd => format!("pod {name}/first"),
+        Store::KubernetesApi => "not known: the store keeps only the current lease".to_owned(),
+    };
+    says(&page, &[&format!("10.188.0.30 has been held by pod {name}/second for "), &before]);
     Ok(())
 }
 

@@ -4,9 +4,9 @@ use std::fs;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use kube_ipam_e2e::Result;
 use kube_ipam_e2e::checkout::root;
-use kube_ipam_e2e::kubernetes::{Cluster, Workstation, eventually, on, pod, with_networks};
+use kube_ipam_e2e::kubernetes::{Cluster, Flavour, Workstation, eventually, on, pod, with_networks};
+use kube_ipam_e2e::{Result, skip};
 
 use crate::doctor::age;
 use crate::fixed::annotated;
@@ -144,6 +144,10 @@ fn follow(cluster: &Cluster, workstation: &Workstation, step: &Step<'_>) -> Resu
 }
 
 pub(crate) fn page(cluster: &mut Cluster, _: &Namespace) -> Result<()> {
+    if cluster.flavour() != Flavour::Multus {
+        skip("docs/first-hour.md", "Multus is neither on PATH nor named by MULTUS");
+        return Ok(());
+    }
     cluster.apply_example("layered")?;
     for (namespace, workload) in LAYERS {
         rolled_out(cluster, namespace, workload)?;

@@ -161,23 +161,54 @@ fn main() -> ExitCode {
             trials.add(flavour, "a_cluster_network_in_a_list_of_configurations_gets_its_addresses_back", multus::list);
         }
     }
+    add_in_the_api(&mut trials);
+    add_installed(&mut trials);
+    trials.add_calico(
+        ClusterNetwork::Calico,
+        "calico_has_eth0_with_its_own_ipam_and_kube_ipam_has_net1",
+        calico::beside_its_own_ipam,
+    );
+    trials.add_calico(
+        ClusterNetwork::CalicoWithKubeIpam,
+        "calico_asks_kube_ipam_for_the_addresses_of_eth0",
+        calico::with_kube_ipam,
+    );
+    trials.run(Arguments::from_args())
+}
+
+/// Those on the store in the Kubernetes API that share their cluster.
+fn add_in_the_api(trials: &mut Trials) {
+    trials.add_in_the_api("a_hundred_pods_at_once_have_distinct_addresses_and_give_all_back", crowd::a_hundred);
     trials.add_in_the_api("pods_of_both_nodes_have_an_address_of_their_own_on_each_interface", interfaces::distinct);
     trials.add_in_the_api("a_pod_holds_nothing_for_the_ten_sandboxes_that_it_had_before", interfaces::rebuilt);
     trials.add_in_the_api("pods_get_exactly_what_their_annotations_request", fixed::exactly);
     trials
         .add_in_the_api("a_second_pod_waits_for_a_fixed_address_and_starts_when_it_is_free", fixed::refused_until_free);
     trials.add_in_the_api("kubectl_shows_the_addresses_of_each_pod", examples::addresses_by_kubectl);
+}
+
+/// Those that have an installed cluster for themselves. Neighbours here have different stores, and so run side by side.
+fn add_installed(trials: &mut Trials) {
     trials.add_installed("the_installer_equips_each_node_and_follows_what_the_cluster_says", examples::install);
+    trials.add_disturbing_in_the_api(
+        "pods_made_and_deleted_around_an_outage_of_the_api_server_are_served_after_it",
+        outage::api,
+    );
     trials.add_installed(
         "the_labels_of_a_node_decide_from_which_range_its_pods_draw_and_other_labels_take_nothing_from_them",
         zones::decide,
     );
+    trials.add_disturbing_in_the_api("doctor_has_nothing_to_say_about_two_healthy_nodes", doctor::healthy);
     trials.add_installed("doctor_has_nothing_to_say_about_two_healthy_nodes", doctor::healthy);
+    trials.add_disturbing_in_the_api("doctor_finds_a_leak_and_its_commands_free_it", doctor::leak);
     trials.add_installed("doctor_finds_a_leak_and_its_commands_free_it", doctor::leak);
+    trials.add_disturbing_in_the_api("explain_says_who_holds_what_a_pod_waits_for_and_what_ends_that", explain::held);
     trials.add_installed("explain_says_who_holds_what_a_pod_waits_for_and_what_ends_that", explain::held);
     trials.add_installed("explain_and_doctor_say_that_a_range_is_full", explain::full);
+    trials.add_disturbing_in_the_api("the_first_hour_goes_as_its_page_says", first_hour::page);
     trials.add_installed("explain_says_what_passes_on_the_addresses_of_a_lost_node", explain::lost_node);
-    trials.add_installed("the_first_hour_goes_as_its_page_says", first_hour::page);
+    trials
+        .add_disturbing_in_the_api("of_two_controllers_one_collects_and_the_other_when_it_is_killed", controller::two);
     trials.add_installed("two_layers_meet_in_the_middle_and_nowhere_else", examples::layered);
     trials.add_installed("the_example_of_a_stateful_set_gives_each_pod_its_address", examples::stateful_set);
     trials.add_installed(
@@ -194,15 +225,4 @@ fn main() -> ExitCode {
     );
     trials.add_installed("two_versions_take_turns_on_one_store_while_pods_come_and_go", upgrade::in_place);
     trials.add_installed("of_two_controllers_one_collects_and_the_other_when_it_is_killed", controller::two);
-    trials.add_calico(
-        ClusterNetwork::Calico,
-        "calico_has_eth0_with_its_own_ipam_and_kube_ipam_has_net1",
-        calico::beside_its_own_ipam,
-    );
-    trials.add_calico(
-        ClusterNetwork::CalicoWithKubeIpam,
-        "calico_asks_kube_ipam_for_the_addresses_of_eth0",
-        calico::with_kube_ipam,
-    );
-    trials.run(Arguments::from_args())
 }

@@ -5,15 +5,16 @@ use std::fmt::{self, Display, Formatter};
 use std::net::IpAddr;
 use std::ops::Deref;
 use std::process::ExitCode;
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, RwLock};
 use std::time::Duration;
 
 use kube_ipam_e2e::kubernetes::{
-    Cluster, ClusterNetwork, Flavour, Options, RunningPod, Tools, attachment, db, eventually, pod, web, with_networks,
+    Cluster, ClusterNetwork, Flavour, Options, RunningPod, Store, Tools, attachment, db, eventually, pod, web,
+    with_networks,
 };
 use kube_ipam_e2e::{Result, skip};
 use libtest_mimic::{Arguments, Failed, Trial};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 /// How long a release may take that nobody waits for.
 const RELEASED: Duration = Duration::from_secs(60);
@@ -36,8 +37,23 @@ struct Clusters {
     disturbed: OnceLock<Result<Mutex<Cluster>, String>>,
     /// Like that one, but kube-ipam came to it by `examples/install-etcd`.
     installed: OnceLock<Result<Mutex<Cluster>, String>>,
-    /// For trials that leave the cluster itself alone; kube-ipam came to it by `examples/install`.
-    in_the_api: OnceLock<Result<Cluster, String>>,
+    /// kube-ipam came to it by `examples/install`. A trial that does something to the cluster has it for itself.
+    in_the_api: OnceLock<Result<RwLock<Cluster>, String>>,
+}
+
+impl Clusters {
+    /// The cluster with the store in its API.
+    fn in_the_api(&self, flavour: Flavour, start: &Start<'_>) -> Result<&RwLock<Cluster>> {
+        let installed = || {
+            let options = Options { installed: false, store: Store::KubernetesApi, ..Options::new(flavour) };
+            let cluster = start(options)?;
+            // The history of the cluster is read from this log.
+            let log = |defaults: &mut Value| defaults["log"] = json!({ "format": "json" });
+            cluster.install_with(log).map_err(|error| error.to_string())?;
+            Ok(RwLock::new(cluster))
+        };
+        Ok(self.in_the_api.get_or_init(installed).as_ref().map_err(String::clone)?)
+    }
 }
 
 /// How a trial comes to a cluster that is not there yet.
@@ -85,17 +101,29 @@ impl Trials {
     }
 
     /// Adds a trial that leaves the cluster itself alone. kube-ipam came to it by `examples/install`, and has its store in
-    /// the cluster's API.
+    /// the cluster's API. Like that of `e2e/try`, it has Multus where there is one.
     pub(crate) fn add_in_the_api(&mut self, name: &str, body: fn(&Cluster, &Namespace) -> Result<()>) {
-        self.add_with(Flavour::ConfDir, format!("in_the_api::{name}"), move |clusters, start, namespace| {
-            let installed = || {
-                let cluster = start(Options { installed: false, ..Options::new(Flavour::ConfDir) })?;
-                cluster.install_in_the_api().map_err(|error| error.to_string())?;
-                Ok(cluster)
-            };
-            let cluster = clusters.in_the_api.get_or_init(installed).as_ref().map_err(String::clone)?;
-            body(cluster, &Namespace::create(cluster, namespace)?)?;
-            Namespace::end(cluster, namespace)
+        let flavour = self.flavour_in_the_api();
+        self.add_with(flavour, in_the_api(name), move |clusters, start, namespace| {
+            let cluster = clusters.in_the_api(flavour, start)?.read().map_err(|_| LEFT)?;
+            body(&cluster, &Namespace::create(&cluster, namespace)?)?;
+            Namespace::end(&cluster, namespace)
+        });
+    }
+
+    fn flavour_in_the_api(&self) -> Flavour {
+        let has_multus = self.tools.as_ref().is_ok_and(|tools| tools.multus().is_some());
+        if has_multus { Flavour::Multus } else { Flavour::ConfDir }
+    }
+
+    /// Adds a trial that does something to that cluster, or follows all that is in its store. It has it for itself.
+    pub(crate) fn add_disturbing_in_the_api(&mut self, name: &str, body: fn(&mut Cluster, &Namespace) -> Result<()>) {
+        let flavour = self.flavour_in_the_api();
+        self.add_with(flavour, in_the_api(name), move |clusters, start, namespace| {
+            let mut cluster = clusters.in_the_api(flavour, start)?.write().map_err(|_| LEFT)?;
+            let made = Namespace::create(&cluster, namespace)?;
+            body(&mut cluster, &made).unwrap_or_else(|error| panic!("{error}"));
+            Namespace::end(&cluster, namespace)
         });
     }
 
@@ -176,6 +204,10 @@ fn titled(flavour: Flavour, name: &str) -> String {
         Flavour::ConfDir => format!("conf_dir::{name}"),
         Flavour::Multus => format!("multus::{name}"),
     }
+}
+
+fn in_the_api(name: &str) -> String {
+    format!("in_the_api::{name}")
 }
 
 /// A trial's namespace.

@@ -9,7 +9,7 @@ mod tour;
 use std::process::ExitCode;
 
 use kube_ipam_e2e::Result;
-use kube_ipam_e2e::kubernetes::{Flavour, IPAM_ETCD, Options, Tools, start_persistent, take_down};
+use kube_ipam_e2e::kubernetes::{Flavour, Options, Store, Tools, start_persistent, take_down};
 
 fn main() -> ExitCode {
     let verb = std::env::args().nth(1).unwrap_or_default();
@@ -30,8 +30,7 @@ fn main() -> ExitCode {
 fn up() -> Result<()> {
     let tools = Tools::find()?;
     let flavour = if tools.multus().is_some() { Flavour::Multus } else { Flavour::ConfDir };
-    let mut options = Options::new(flavour);
-    options.installed = false;
+    let options = Options { installed: false, store: Store::KubernetesApi, ..Options::new(flavour) };
     println!("Starting a two-node Kubernetes cluster");
     let (cluster, workstation) = start_persistent(&tools, options)?;
     let shown = match flavour {
@@ -45,7 +44,8 @@ fn up() -> Result<()> {
     println!("   n1 bash                     a shell on node n1; use n2 for the other node");
     println!("   n1 tail /var/log/kube-ipam.log");
     println!("   n1 /opt/cni/bin/kube-ipam list");
-    println!("   export STORE={IPAM_ETCD} KUBECONFIG={}", workstation.kubeconfig().display());
+    println!("   kubectl -n kube-ipam get ipleases");
+    println!("   export STORE={} KUBECONFIG={}", workstation.store(), workstation.kubeconfig().display());
     println!("   kube-ipam doctor --store $STORE --kubeconfig $KUBECONFIG");
     println!("   docs/first-hour.md          what to do when a pod waits, an address leaks, or a range is full");
     println!();

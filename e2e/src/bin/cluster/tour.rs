@@ -1,4 +1,4 @@
-//! The tour of kube-ipam in a cluster: installs it with `examples/install-etcd`, and shows `examples/layered`.
+//! The tour of kube-ipam in a cluster: installs it with `examples/install`, and shows `examples/layered`.
 
 use std::time::{Duration, Instant};
 
@@ -21,7 +21,7 @@ const FILES: &str =
 /// Installs kube-ipam on the nodes, and shows it.
 pub(crate) fn install(cluster: &Cluster) -> Result<()> {
     let began = Instant::now();
-    table::heading("kube-ipam on both nodes (kubectl apply -k examples/install-etcd)");
+    table::heading("kube-ipam on both nodes (kubectl apply -k examples/install)");
     cluster.install()?;
     table::quote(&cluster.kubectl("get nodes")?);
     table::quote(&cluster.kubectl("--namespace kube-ipam get daemonset")?);
