@@ -6,9 +6,11 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 
+use super::control_plane::SWEEPER;
 use super::image::Image;
 use super::machine::{output, plain};
-use super::{Cluster, IPAM_ETCD, Store};
+use super::store::NAMESPACE;
+use super::{Cluster, IPAM_ETCD, SWEEPER_KUBECONFIG, Store, control_plane, network};
 use crate::{Result, binary};
 
 const EXAMPLES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../examples");
@@ -43,6 +45,14 @@ impl Cluster {
         fs::write(&defaults, format!("{edited:#}\n"))?;
         self.apply_folder(&folder)?;
         self.wait_installed()
+    }
+
+    /// Gives the user of a sweep its kubeconfig on each node, its role, and that of the store in the cluster's API.
+    pub fn admit_sweeper(&self) -> Result<()> {
+        self.apply_text(network::sweepers_role()?)?;
+        self.apply(NAMESPACE, &network::sweepers_bindings())?;
+        let kubeconfig = control_plane::kubeconfig(&self.folder, SWEEPER).to_string();
+        self.nodes().iter().try_for_each(|node| node.write(SWEEPER_KUBECONFIG, &kubeconfig))
     }
 
     /// Copies the files of an example, without its folders, to where its user may edit them.

@@ -118,14 +118,21 @@ pub(super) fn sweepers_role() -> Result<&'static str> {
 
 /// Binds each role to its user: kube-ipam's on the nodes, and the sweep's.
 pub(super) fn bindings() -> [Value; 2] {
+    [(KUBE_IPAM, "kube-ipam"), (SWEEPER, "kube-ipam-sweep")].map(|(user, role)| binding("ClusterRole", role, user))
+}
+
+/// Binds the sweep's role to its user, and the role of the store in the cluster's API.
+pub(super) fn sweepers_bindings() -> [Value; 2] {
+    [("ClusterRole", "kube-ipam-sweep"), ("Role", "kube-ipam-store")].map(|(kind, role)| binding(kind, role, SWEEPER))
+}
+
+fn binding(kind: &str, role: &str, user: &str) -> Value {
     let group = "rbac.authorization.k8s.io";
-    [(KUBE_IPAM, "kube-ipam"), (SWEEPER, "kube-ipam-sweep")].map(|(user, role)| {
-        json!({
-            "apiVersion": format!("{group}/v1"), "kind": "ClusterRoleBinding",
-            "metadata": { "name": format!("{user}-test") },
-            "roleRef": { "apiGroup": group, "kind": "ClusterRole", "name": role },
-            "subjects": [{ "apiGroup": group, "kind": "User", "name": user }],
-        })
+    json!({
+        "apiVersion": format!("{group}/v1"), "kind": format!("{kind}Binding"),
+        "metadata": { "name": format!("{user}-test") },
+        "roleRef": { "apiGroup": group, "kind": kind, "name": role },
+        "subjects": [{ "apiGroup": group, "kind": "User", "name": user }],
     })
 }
 

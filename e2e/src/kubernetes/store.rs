@@ -23,7 +23,7 @@ use crate::Result;
 const PREFIX: &str = "/kube-ipam/v1/";
 
 /// The namespace of the resources in `examples/install`.
-const NAMESPACE: &str = "kube-ipam";
+pub(super) const NAMESPACE: &str = "kube-ipam";
 
 /// How long the store in the API may take for a request.
 const ANSWERS: Duration = Duration::from_secs(30);

@@ -206,9 +206,14 @@ fn add_installed(trials: &mut Trials) {
     trials.add_installed("explain_says_who_holds_what_a_pod_waits_for_and_what_ends_that", explain::held);
     trials.add_installed("explain_and_doctor_say_that_a_range_is_full", explain::full);
     trials.add_disturbing_in_the_api("the_first_hour_goes_as_its_page_says", first_hour::page);
+    trials.add_disturbing_in_the_api(
+        "calls_killed_at_random_while_two_hundred_pods_come_and_go_leave_nothing_that_a_sweep_does_not_find",
+        crowd::killed,
+    );
     trials.add_installed("explain_says_what_passes_on_the_addresses_of_a_lost_node", explain::lost_node);
     trials
         .add_disturbing_in_the_api("of_two_controllers_one_collects_and_the_other_when_it_is_killed", controller::two);
+    trials.add_disturbing_in_the_api("a_lost_node_s_fixed_address_passes_when_its_pod_is_deleted", outage::no_kubelet);
     trials.add_installed("two_layers_meet_in_the_middle_and_nowhere_else", examples::layered);
     trials.add_installed("the_example_of_a_stateful_set_gives_each_pod_its_address", examples::stateful_set);
     trials.add_installed(

@@ -49,7 +49,7 @@ impl Clusters {
             let cluster = start(options)?;
             // The history of the cluster is read from this log.
             let log = |defaults: &mut Value| defaults["log"] = json!({ "format": "json" });
-            cluster.install_with(log).map_err(|error| error.to_string())?;
+            cluster.install_with(log).and_then(|()| cluster.admit_sweeper()).map_err(|error| error.to_string())?;
             Ok(RwLock::new(cluster))
         };
         Ok(self.in_the_api.get_or_init(installed).as_ref().map_err(String::clone)?)
