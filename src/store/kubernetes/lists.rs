@@ -8,6 +8,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use serde_json::Value as Json;
+
 use super::api::{SpanRead, SpanResult, Stored};
 use super::client::{Client, ListError, stretch};
 use super::request::{ListPage, ListState};
@@ -155,6 +157,26 @@ async fn range(
         if found.len() >= limit as usize || continues.is_none() || is_past {
             found.truncate(limit as usize);
             return Ok(found);
+        }
+    }
+}
+
+/// All objects of a stretch, whatever their `spec` is, as one state.
+pub(super) async fn objects(client: &Client, stretch: &Stretch, deadline: Deadline) -> Result<Vec<Json>, StoreError> {
+    let (mut objects, mut continues): (Vec<Json>, Option<String>) = (Vec::new(), None);
+    loop {
+        let page = match client.objects(&ListPage::fresh(stretch, PAGE, continues.as_deref()), deadline).await {
+            Ok(page) => page,
+            Err(ListError::Expired) => {
+                (objects, continues) = (Vec::new(), None);
+                continue;
+            }
+            Err(error) => return Err(error.into_store_error()),
+        };
+        objects.extend(page.items);
+        continues = page.continues;
+        if continues.is_none() {
+            return Ok(objects);
         }
     }
 }

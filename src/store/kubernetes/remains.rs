@@ -6,12 +6,11 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use super::client::{Client, ListError};
+use super::client::Client;
 use super::driver;
-use super::lists::PAGE;
+use super::lists;
 use super::manifest::listed;
 use super::object::Version;
-use super::request::ListPage;
 use super::resource::{RESOURCES, Stretch};
 use crate::deadline::Deadline;
 use crate::store::{Key, StoreError};
@@ -42,24 +41,9 @@ pub(super) async fn collect(client: &Client, deadline: Deadline) -> Result<usize
 async fn look(client: &Client, deadline: Deadline) -> Result<HashMap<Key, Version>, StoreError> {
     let mut found = HashMap::new();
     for resource in &RESOURCES {
-        let stretch = Stretch::open(resource);
-        let mut continues: Option<String> = None;
-        loop {
-            let page = match client.objects(&ListPage::fresh(&stretch, PAGE, continues.as_deref()), deadline).await {
-                Ok(page) => page,
-                Err(ListError::Expired) => {
-                    continues = None;
-                    continue;
-                }
-                Err(ListError::Store(error)) => return Err(error),
-            };
-            let readable = page.items.into_iter().filter_map(|object| listed(object).ok());
-            found.extend(readable.map(|stored| (stored.object.key.clone(), stored.version.clone())));
-            continues = page.continues;
-            if continues.is_none() {
-                break;
-            }
-        }
+        let objects = lists::objects(client, &Stretch::open(resource), deadline).await?;
+        let readable = objects.into_iter().filter_map(|object| listed(object).ok());
+        found.extend(readable.map(|stored| (stored.object.key.clone(), stored.version.clone())));
     }
     Ok(found)
 }

@@ -8,9 +8,9 @@ use serde::Deserialize;
 use serde_json::{Value as Json, json};
 
 use super::answer::{Problem, Reply};
-use super::client::{Client, ListError, MAX_OBJECT, place, stretch, unexpected};
-use super::lists::PAGE;
-use super::request::{self, ListPage};
+use super::client::{Client, MAX_OBJECT, place, stretch, unexpected};
+use super::lists;
+use super::request;
 use super::resource::Place;
 use crate::cause::Cause;
 use crate::deadline::Deadline;
@@ -48,30 +48,16 @@ struct Spec {
 
 /// Reads the status of each object of a span.
 pub(super) async fn read(client: &Client, span: &KeySpan, deadline: Deadline) -> Result<Vec<ObjectStatus>, StoreError> {
-    let stretch = stretch(span)?;
-    let (mut found, mut continues) = (Vec::new(), None::<String>);
-    loop {
-        let page = match client.objects(&ListPage::fresh(&stretch, PAGE, continues.as_deref()), deadline).await {
-            Ok(page) => page,
-            Err(ListError::Expired) => {
-                (found, continues) = (Vec::new(), None);
-                continue;
-            }
-            Err(error) => return Err(error.into_store_error()),
-        };
-        for item in page.items {
-            let manifest = serde_json::from_value(item).map_err(|error| StoreError::Corrupt(Cause::new(error)))?;
-            let Manifest { metadata: Metadata { name, resource_version }, spec: Spec { key }, status } = manifest;
-            // A copy under another name is not the key's object.
-            if span.contains(&key) && Place::of(&key).is_some_and(|place| place.name == name) {
-                found.push(ObjectStatus { key, status, resource_version });
-            }
-        }
-        continues = page.continues;
-        if continues.is_none() {
-            return Ok(found);
+    let mut found = Vec::new();
+    for object in lists::objects(client, &stretch(span)?, deadline).await? {
+        let manifest = serde_json::from_value(object).map_err(|error| StoreError::Corrupt(Cause::new(error)))?;
+        let Manifest { metadata: Metadata { name, resource_version }, spec: Spec { key }, status } = manifest;
+        // A copy under another name is not the key's object.
+        if span.contains(&key) && Place::of(&key).is_some_and(|place| place.name == name) {
+            found.push(ObjectStatus { key, status, resource_version });
         }
     }
+    Ok(found)
 }
 
 /// Writes the fields of a status, and leaves others as they are. Sends the request once, unless it was certainly not
