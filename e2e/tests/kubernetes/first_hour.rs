@@ -4,13 +4,13 @@ use std::fs;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use kube_ipam_e2e::Result;
 use kube_ipam_e2e::checkout::root;
-use kube_ipam_e2e::kubernetes::{Cluster, Flavour, Workstation, eventually, on, pod, with_networks};
-use kube_ipam_e2e::{Result, skip};
+use kube_ipam_e2e::kubernetes::{Cluster, Workstation, eventually, on, pod, with_networks};
 
 use crate::doctor::age;
 use crate::fixed::annotated;
-use crate::shared::{Namespace, nothing_held};
+use crate::shared::{Namespace, has_multus_or_skip, nothing_held};
 use crate::workloads::rolled_out;
 
 const OFTEN: Duration = Duration::from_secs(1);
@@ -143,9 +143,11 @@ fn follow(cluster: &Cluster, workstation: &Workstation, step: &Step<'_>) -> Resu
     }
 }
 
+/// The name of the trial.
+pub(crate) const PAGE: &str = "the_first_hour_goes_as_its_page_says";
+
 pub(crate) fn page(cluster: &mut Cluster, _: &Namespace) -> Result<()> {
-    if cluster.flavour() != Flavour::Multus {
-        skip("docs/first-hour.md", "Multus is neither on PATH nor named by MULTUS");
+    if !has_multus_or_skip(cluster, PAGE) {
         return Ok(());
     }
     cluster.apply_example("layered")?;

@@ -28,6 +28,7 @@ mod recovery;
 mod sandboxes;
 mod shared;
 mod sweep;
+mod turns;
 mod two;
 mod upgrade;
 mod workloads;
@@ -41,9 +42,11 @@ use libtest_mimic::Arguments;
 use crate::shared::Trials;
 
 fn main() -> ExitCode {
-    let mut trials = Trials::new();
+    let mut trials = Trials::new(Arguments::from_args());
+    // Of those whose cluster is free, the first one runs next. So those that have a cluster for themselves come first.
+    add_disturbing_in_the_api(&mut trials);
+    add_installed(&mut trials);
     for flavour in [Flavour::ConfDir, Flavour::Multus] {
-        // Both take long: they begin, side by side.
         trials.add_disturbing(
             flavour,
             "pods_made_and_deleted_around_an_outage_of_the_api_server_are_served_after_it",
@@ -162,7 +165,6 @@ fn main() -> ExitCode {
         }
     }
     add_in_the_api(&mut trials);
-    add_installed(&mut trials);
     trials.add_calico(
         ClusterNetwork::Calico,
         "calico_has_eth0_with_its_own_ipam_and_kube_ipam_has_net1",
@@ -173,10 +175,10 @@ fn main() -> ExitCode {
         "calico_asks_kube_ipam_for_the_addresses_of_eth0",
         calico::with_kube_ipam,
     );
-    trials.run(Arguments::from_args())
+    trials.run()
 }
 
-/// Those on the store in the Kubernetes API that share their cluster.
+/// Those on the store in the Kubernetes API that leave their cluster alone.
 fn add_in_the_api(trials: &mut Trials) {
     trials.add_in_the_api("a_hundred_pods_at_once_have_distinct_addresses_and_give_all_back", crowd::a_hundred);
     trials.add_in_the_api("pods_of_both_nodes_have_an_address_of_their_own_on_each_interface", interfaces::distinct);
@@ -187,33 +189,37 @@ fn add_in_the_api(trials: &mut Trials) {
     trials.add_in_the_api("kubectl_shows_the_addresses_of_each_pod", examples::addresses_by_kubectl);
 }
 
-/// Those that have an installed cluster for themselves. Neighbours here have different stores, and so run side by side.
-fn add_installed(trials: &mut Trials) {
-    trials.add_installed("the_installer_equips_each_node_and_follows_what_the_cluster_says", examples::install);
+/// Those on the same store that have their cluster for themselves.
+fn add_disturbing_in_the_api(trials: &mut Trials) {
     trials.add_disturbing_in_the_api(
         "pods_made_and_deleted_around_an_outage_of_the_api_server_are_served_after_it",
         outage::api,
     );
-    trials.add_installed(
-        "the_labels_of_a_node_decide_from_which_range_its_pods_draw_and_other_labels_take_nothing_from_them",
-        zones::decide,
-    );
-    trials.add_disturbing_in_the_api("doctor_has_nothing_to_say_about_two_healthy_nodes", doctor::healthy);
-    trials.add_installed("doctor_has_nothing_to_say_about_two_healthy_nodes", doctor::healthy);
-    trials.add_disturbing_in_the_api("doctor_finds_a_leak_and_its_commands_free_it", doctor::leak);
-    trials.add_installed("doctor_finds_a_leak_and_its_commands_free_it", doctor::leak);
-    trials.add_disturbing_in_the_api("explain_says_who_holds_what_a_pod_waits_for_and_what_ends_that", explain::held);
-    trials.add_installed("explain_says_who_holds_what_a_pod_waits_for_and_what_ends_that", explain::held);
-    trials.add_installed("explain_and_doctor_say_that_a_range_is_full", explain::full);
-    trials.add_disturbing_in_the_api("the_first_hour_goes_as_its_page_says", first_hour::page);
     trials.add_disturbing_in_the_api(
         "calls_killed_at_random_while_two_hundred_pods_come_and_go_leave_nothing_that_a_sweep_does_not_find",
         crowd::killed,
     );
-    trials.add_installed("explain_says_what_passes_on_the_addresses_of_a_lost_node", explain::lost_node);
+    trials.add_disturbing_in_the_api("doctor_has_nothing_to_say_about_two_healthy_nodes", doctor::healthy);
+    trials.add_disturbing_in_the_api("doctor_finds_a_leak_and_its_commands_free_it", doctor::leak);
+    trials.add_disturbing_in_the_api("explain_says_who_holds_what_a_pod_waits_for_and_what_ends_that", explain::held);
+    trials.add_disturbing_in_the_api(first_hour::PAGE, first_hour::page);
     trials
         .add_disturbing_in_the_api("of_two_controllers_one_collects_and_the_other_when_it_is_killed", controller::two);
     trials.add_disturbing_in_the_api("a_lost_node_s_fixed_address_passes_when_its_pod_is_deleted", outage::no_kubelet);
+}
+
+/// Those that have an installed cluster with etcd for themselves.
+fn add_installed(trials: &mut Trials) {
+    trials.add_installed("the_installer_equips_each_node_and_follows_what_the_cluster_says", examples::install);
+    trials.add_installed(
+        "the_labels_of_a_node_decide_from_which_range_its_pods_draw_and_other_labels_take_nothing_from_them",
+        zones::decide,
+    );
+    trials.add_installed("doctor_has_nothing_to_say_about_two_healthy_nodes", doctor::healthy);
+    trials.add_installed("doctor_finds_a_leak_and_its_commands_free_it", doctor::leak);
+    trials.add_installed("explain_says_who_holds_what_a_pod_waits_for_and_what_ends_that", explain::held);
+    trials.add_installed(explain::FULL, explain::full);
+    trials.add_installed("explain_says_what_passes_on_the_addresses_of_a_lost_node", explain::lost_node);
     trials.add_installed("two_layers_meet_in_the_middle_and_nowhere_else", examples::layered);
     trials.add_installed("the_example_of_a_stateful_set_gives_each_pod_its_address", examples::stateful_set);
     trials.add_installed(

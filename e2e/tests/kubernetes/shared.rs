@@ -5,7 +5,7 @@ use std::fmt::{self, Display, Formatter};
 use std::net::IpAddr;
 use std::ops::Deref;
 use std::process::ExitCode;
-use std::sync::{Arc, Mutex, OnceLock, RwLock};
+use std::sync::{Arc, OnceLock, RwLock};
 use std::time::Duration;
 
 use kube_ipam_e2e::kubernetes::{
@@ -16,83 +16,163 @@ use kube_ipam_e2e::{Result, skip};
 use libtest_mimic::{Arguments, Failed, Trial};
 use serde_json::{Value, json};
 
+use crate::turns::{Needs, Turns};
+
 /// How long a release may take that nobody waits for.
 const RELEASED: Duration = Duration::from_secs(60);
 
 /// How long that may take where the runtime first has to end what is left of the pods.
 const SETTLED: Duration = Duration::from_secs(120);
 
+/// A trial that does something to its cluster.
+type Disturbing = fn(&mut Cluster, &Namespace) -> Result<()>;
+
 /// What became of a cluster whose trial failed.
 const LEFT: &str = "an earlier trial has left the cluster as it was then";
+
+/// Why a trial with Multus is skipped.
+const NO_MULTUS: &str = "Multus is neither on PATH nor named by MULTUS";
 
 /// How many trials run at a time, unless one says: more would only make each other wait for longer than they may.
 const AT_A_TIME: usize = 3;
 
-/// The clusters of a flavour; each starts when the first trial wants it.
-#[derive(Default)]
-struct Clusters {
-    /// For trials that leave the cluster itself alone.
-    shared: OnceLock<Result<Cluster, String>>,
-    /// For trials that do something to the cluster: one has it at a time.
-    disturbed: OnceLock<Result<Mutex<Cluster>, String>>,
-    /// Like that one, but kube-ipam came to it by `examples/install-etcd`.
-    installed: OnceLock<Result<Mutex<Cluster>, String>>,
-    /// kube-ipam came to it by `examples/install`. A trial that does something to the cluster has it for itself.
-    in_the_api: OnceLock<Result<RwLock<Cluster>, String>>,
+/// A cluster for several trials. It starts when the first one wants it, and ends with the last one.
+struct Shared {
+    /// Distinguishes it from the others.
+    number: usize,
+    options: Options,
+    /// What is done to it before the first trial.
+    equip: fn(&Cluster) -> Result<()>,
+    /// A trial that does something to the cluster has it for itself.
+    cluster: OnceLock<Result<RwLock<Cluster>, String>>,
 }
 
-impl Clusters {
-    /// The cluster with the store in its API.
-    fn in_the_api(&self, flavour: Flavour, start: &Start<'_>) -> Result<&RwLock<Cluster>> {
-        let installed = || {
-            let options = Options { installed: false, store: Store::KubernetesApi, ..Options::new(flavour) };
-            let cluster = start(options)?;
-            // The history of the cluster is read from this log.
-            let log = |defaults: &mut Value| defaults["log"] = json!({ "format": "json" });
-            cluster.install_with(log).and_then(|()| cluster.admit_sweeper()).map_err(|error| error.to_string())?;
+impl Shared {
+    fn new(number: usize, options: Options, equip: fn(&Cluster) -> Result<()>) -> Arc<Self> {
+        Arc::new(Self { number, options, equip, cluster: OnceLock::new() })
+    }
+
+    fn cluster(&self, tools: &Tools) -> Result<&RwLock<Cluster>> {
+        let start = || -> Result<RwLock<Cluster>> {
+            let cluster = Cluster::start(tools, self.options.clone())?;
+            (self.equip)(&cluster)?;
             Ok(RwLock::new(cluster))
         };
-        Ok(self.in_the_api.get_or_init(installed).as_ref().map_err(String::clone)?)
+        let started = self.cluster.get_or_init(|| start().map_err(|error| error.to_string()));
+        Ok(started.as_ref().map_err(String::clone)?)
     }
 }
 
-/// How a trial comes to a cluster that is not there yet.
-type Start<'tools> = dyn Fn(Options) -> Result<Cluster, String> + 'tools;
+/// The clusters of a flavour.
+struct Clusters {
+    /// For trials that leave the cluster itself alone.
+    shared: Arc<Shared>,
+    /// For trials that do something to the cluster.
+    disturbed: Arc<Shared>,
+}
 
 /// The trials, and what they share.
 pub(crate) struct Trials {
+    arguments: Arguments,
     tools: Result<Tools, String>,
-    conf_dir: Arc<Clusters>,
-    multus: Arc<Clusters>,
+    turns: Arc<Turns>,
+    conf_dir: Clusters,
+    multus: Clusters,
+    /// kube-ipam came to it by `examples/install-etcd`.
+    installed: Arc<Shared>,
+    /// kube-ipam came to it by `examples/install`. Like that of `e2e/try`, it has Multus where there is one.
+    in_the_api: Arc<Shared>,
     trials: Vec<Trial>,
 }
 
 impl Trials {
-    pub(crate) fn new() -> Self {
-        Self { tools: Tools::find(), conf_dir: Arc::default(), multus: Arc::default(), trials: Vec::new() }
+    pub(crate) fn new(arguments: Arguments) -> Self {
+        let tools = Tools::find();
+        let has_multus = tools.as_ref().is_ok_and(|tools| tools.multus().is_some());
+        let of_flavour = |flavour: Flavour, number: usize| {
+            let cluster = |number: usize| Shared::new(number, Options::new(flavour), |_| Ok(()));
+            Clusters { shared: cluster(number), disturbed: cluster(number + 1) }
+        };
+        let installed = Options { installed: false, ..Options::new(Flavour::Multus) };
+        let flavour = if has_multus { Flavour::Multus } else { Flavour::ConfDir };
+        let in_the_api = Options { installed: false, store: Store::KubernetesApi, ..Options::new(flavour) };
+        Self {
+            tools,
+            turns: Arc::new(Turns::new(arguments.test_threads.unwrap_or(AT_A_TIME))),
+            conf_dir: of_flavour(Flavour::ConfDir, 0),
+            multus: of_flavour(Flavour::Multus, 2),
+            installed: Shared::new(4, installed, Cluster::install),
+            in_the_api: Shared::new(5, in_the_api, |cluster| {
+                // The history of the cluster is read from this log.
+                cluster.install_with(|defaults| defaults["log"] = json!({ "format": "json" }))?;
+                cluster.admit_sweeper()
+            }),
+            arguments,
+            trials: Vec::new(),
+        }
     }
 
     /// Adds a trial that leaves the cluster itself alone.
     pub(crate) fn add(&mut self, flavour: Flavour, name: &str, body: fn(&Cluster, &Namespace) -> Result<()>) {
-        self.add_with(flavour, titled(flavour, name), move |clusters, start, namespace| {
-            let cluster = clusters.shared.get_or_init(|| start(Options::new(flavour)));
-            let cluster = cluster.as_ref().map_err(String::clone)?;
-            body(cluster, &Namespace::create(cluster, namespace)?)?;
-            Namespace::end(cluster, namespace)
-        });
+        let cluster = Arc::clone(&self.of(flavour).shared);
+        self.add_to(cluster, titled(flavour, name), body);
     }
 
     /// Adds a trial that does something to the cluster, and has it for itself.
-    pub(crate) fn add_disturbing(
-        &mut self,
-        flavour: Flavour,
-        name: &str,
-        body: fn(&mut Cluster, &Namespace) -> Result<()>,
-    ) {
-        self.add_with(flavour, titled(flavour, name), move |clusters, start, namespace| {
-            let cluster = clusters.disturbed.get_or_init(|| start(Options::new(flavour)).map(Mutex::new));
-            let cluster = cluster.as_ref().map_err(String::clone)?;
-            let mut cluster = cluster.lock().map_err(|_| LEFT)?;
+    pub(crate) fn add_disturbing(&mut self, flavour: Flavour, name: &str, body: Disturbing) {
+        let cluster = Arc::clone(&self.of(flavour).disturbed);
+        self.add_disturbing_to(cluster, titled(flavour, name), body);
+    }
+
+    /// Adds a trial that leaves the cluster itself alone, which has the store in its API.
+    pub(crate) fn add_in_the_api(&mut self, name: &str, body: fn(&Cluster, &Namespace) -> Result<()>) {
+        self.add_to(Arc::clone(&self.in_the_api), in_the_api(name), body);
+    }
+
+    /// Adds a trial that does something to that cluster, or follows all that is in its store. It has it for itself.
+    pub(crate) fn add_disturbing_in_the_api(&mut self, name: &str, body: Disturbing) {
+        self.add_disturbing_to(Arc::clone(&self.in_the_api), in_the_api(name), body);
+    }
+
+    /// Adds a trial on a cluster with Multus to which kube-ipam came by `examples/install-etcd`, and that it has for
+    /// itself.
+    pub(crate) fn add_installed(&mut self, name: &str, body: Disturbing) {
+        self.add_disturbing_to(Arc::clone(&self.installed), format!("installed::{name}"), body);
+    }
+
+    /// Adds a trial on a cluster of its own whose cluster network is Calico's.
+    pub(crate) fn add_calico(&mut self, network: ClusterNetwork, name: &str, body: fn(&Cluster) -> Result<()>) {
+        let title = format!("calico::{name}");
+        self.add_with(Flavour::Multus, Needs { cluster: None, alone: true }, title.clone(), move |tools, _| {
+            if tools.calico().is_none() {
+                skip(&title, "CALICO_CNI names no CNI plugin of Calico");
+                return Ok(());
+            }
+            let options = Options { cluster_network: network, ..Options::new(Flavour::Multus) };
+            body(&Cluster::start(tools, options)?)
+        });
+    }
+
+    fn of(&self, flavour: Flavour) -> &Clusters {
+        match flavour {
+            Flavour::ConfDir => &self.conf_dir,
+            Flavour::Multus => &self.multus,
+        }
+    }
+
+    fn add_to(&mut self, shared: Arc<Shared>, title: String, body: fn(&Cluster, &Namespace) -> Result<()>) {
+        let needs = Needs { cluster: Some(shared.number), alone: false };
+        self.add_with(shared.options.flavour, needs, title, move |tools, namespace| {
+            let cluster = shared.cluster(tools)?.read().map_err(|_| LEFT)?;
+            body(&cluster, &Namespace::create(&cluster, namespace)?)?;
+            Namespace::end(&cluster, namespace)
+        });
+    }
+
+    fn add_disturbing_to(&mut self, shared: Arc<Shared>, title: String, body: Disturbing) {
+        let needs = Needs { cluster: Some(shared.number), alone: true };
+        self.add_with(shared.options.flavour, needs, title, move |tools, namespace| {
+            let mut cluster = shared.cluster(tools)?.write().map_err(|_| LEFT)?;
             let made = Namespace::create(&cluster, namespace)?;
             // What it did is not undone after a failure; the panic makes the others see that.
             body(&mut cluster, &made).unwrap_or_else(|error| panic!("{error}"));
@@ -100,81 +180,18 @@ impl Trials {
         });
     }
 
-    /// Adds a trial that leaves the cluster itself alone. kube-ipam came to it by `examples/install`, and has its store in
-    /// the cluster's API. Like that of `e2e/try`, it has Multus where there is one.
-    pub(crate) fn add_in_the_api(&mut self, name: &str, body: fn(&Cluster, &Namespace) -> Result<()>) {
-        let flavour = self.flavour_in_the_api();
-        self.add_with(flavour, in_the_api(name), move |clusters, start, namespace| {
-            let cluster = clusters.in_the_api(flavour, start)?.read().map_err(|_| LEFT)?;
-            body(&cluster, &Namespace::create(&cluster, namespace)?)?;
-            Namespace::end(&cluster, namespace)
-        });
-    }
-
-    fn flavour_in_the_api(&self) -> Flavour {
-        let has_multus = self.tools.as_ref().is_ok_and(|tools| tools.multus().is_some());
-        if has_multus { Flavour::Multus } else { Flavour::ConfDir }
-    }
-
-    /// Adds a trial that does something to that cluster, or follows all that is in its store. It has it for itself.
-    pub(crate) fn add_disturbing_in_the_api(&mut self, name: &str, body: fn(&mut Cluster, &Namespace) -> Result<()>) {
-        let flavour = self.flavour_in_the_api();
-        self.add_with(flavour, in_the_api(name), move |clusters, start, namespace| {
-            let mut cluster = clusters.in_the_api(flavour, start)?.write().map_err(|_| LEFT)?;
-            let made = Namespace::create(&cluster, namespace)?;
-            body(&mut cluster, &made).unwrap_or_else(|error| panic!("{error}"));
-            Namespace::end(&cluster, namespace)
-        });
-    }
-
-    /// Adds a trial on a cluster with Multus to which kube-ipam came by `examples/install-etcd`, and that it has for
-    /// itself.
-    pub(crate) fn add_installed(&mut self, name: &str, body: fn(&mut Cluster, &Namespace) -> Result<()>) {
-        self.add_with(Flavour::Multus, format!("installed::{name}"), move |clusters, start, namespace| {
-            let installed = || {
-                let mut options = Options::new(Flavour::Multus);
-                options.installed = false;
-                let cluster = start(options)?;
-                cluster.install().map_err(|error| error.to_string())?;
-                Ok(Mutex::new(cluster))
-            };
-            let cluster = clusters.installed.get_or_init(installed).as_ref().map_err(String::clone)?;
-            let mut cluster = cluster.lock().map_err(|_| LEFT)?;
-            let made = Namespace::create(&cluster, namespace)?;
-            body(&mut cluster, &made).unwrap_or_else(|error| panic!("{error}"));
-            Namespace::end(&cluster, namespace)
-        });
-    }
-
-    /// Adds a trial on a cluster of its own whose cluster network is Calico's.
-    pub(crate) fn add_calico(&mut self, network: ClusterNetwork, name: &str, body: fn(&Cluster) -> Result<()>) {
-        let title = format!("calico::{name}");
-        self.add_with(Flavour::Multus, title.clone(), move |_, start, _| {
-            if Tools::find().is_ok_and(|tools| tools.calico().is_none()) {
-                skip(&title, "CALICO_CNI names no CNI plugin of Calico");
-                return Ok(());
-            }
-            let mut options = Options::new(Flavour::Multus);
-            options.cluster_network = network;
-            body(&start(options)?)
-        });
-    }
-
     fn add_with(
         &mut self,
         flavour: Flavour,
+        needs: Needs,
         title: String,
-        body: impl FnOnce(&Clusters, &Start<'_>, &str) -> Result<()> + Send + 'static,
+        body: impl FnOnce(&Tools, &str) -> Result<()> + Send + 'static,
     ) {
-        let clusters = match flavour {
-            Flavour::ConfDir => Arc::clone(&self.conf_dir),
-            Flavour::Multus => Arc::clone(&self.multus),
-        };
-        let (tools, number) = (self.tools.clone(), self.trials.len());
+        let (tools, turns, number) = (self.tools.clone(), Arc::clone(&self.turns), self.trials.len());
         self.trials.push(Trial::test(title.clone(), move || {
             let tools = match tools {
                 Ok(tools) if flavour == Flavour::Multus && tools.multus().is_none() => {
-                    skip(&title, "Multus is neither on PATH nor named by MULTUS");
+                    skip(&title, NO_MULTUS);
                     return Ok(());
                 }
                 Ok(tools) => tools,
@@ -183,18 +200,25 @@ impl Trials {
                     return Ok(());
                 }
             };
-            let start = |options| Cluster::start(&tools, options).map_err(|error| error.to_string());
-            body(&clusters, &start, &format!("trial-{number}")).map_err(|error| Failed::from(error.to_string()))
+            let run = || body(&tools, &format!("trial-{number}"));
+            turns.run(number, needs, &title, run).map_err(|error| Failed::from(error.to_string()))
         }));
     }
 
-    /// Runs those that are asked for. Clusters end with the last trial of their flavour, since
-    /// nobody else keeps them.
-    pub(crate) fn run(self, mut arguments: Arguments) -> ExitCode {
-        let Self { trials, conf_dir, multus, tools: _ } = self;
-        drop((conf_dir, multus));
-        arguments.test_threads.get_or_insert(AT_A_TIME);
-        libtest_mimic::run(&arguments, trials).exit_code()
+    /// Runs those that are asked for, and says which took long. Clusters end with the last of their trials, since nobody
+    /// else keeps them.
+    pub(crate) fn run(self) -> ExitCode {
+        let Self { mut arguments, turns, trials, tools: _, conf_dir, multus, installed, in_the_api } = self;
+        drop((conf_dir, multus, installed, in_the_api));
+        // Each waits for its turn on a thread of its own.
+        if arguments.test_threads != Some(1) {
+            arguments.test_threads = Some(trials.len());
+        }
+        let conclusion = libtest_mimic::run(&arguments, trials);
+        for (took, title) in turns.longest() {
+            println!("{:4} s  {title}", took.as_secs());
+        }
+        conclusion.exit_code()
     }
 }
 
@@ -247,6 +271,15 @@ impl Namespace {
         cluster.no_address_had_two_owners()?;
         cluster.kubectl(&format!("delete namespace {name} --wait=false")).map(drop)
     }
+}
+
+/// Whether a cluster has Multus. If not, reports the trial as skipped.
+pub(crate) fn has_multus_or_skip(cluster: &Cluster, trial: &str) -> bool {
+    let has_multus = cluster.flavour() == Flavour::Multus;
+    if !has_multus {
+        skip(trial, NO_MULTUS);
+    }
+    has_multus
 }
 
 /// A pod with an interface on both layers beside its first one.
