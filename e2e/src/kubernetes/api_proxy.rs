@@ -125,12 +125,12 @@ impl Shared {
 
     /// Serves one request. The connection is closed after the response.
     fn serve(&self, mut client: TcpStream) -> io::Result<()> {
-        let Some((request, _)) = hear(&mut client)? else { return Ok(()) };
+        let Some((request, body)) = hear(&mut client)? else { return Ok(()) };
         let asked = request.split(' ').nth(1).unwrap_or_default().to_owned();
         let fault = self.state().fault;
         match (fault, asked.starts_with("/api/v1/pods?"), asked.contains("continue=")) {
             (Fault::None, true, _) => {
-                let page = self.ask(&request)?;
+                let page = self.ask(&request, &body)?;
                 client.write_all(&page)?;
                 self.state().cached.insert(asked, page);
                 Ok(())
@@ -140,19 +140,20 @@ impl Shared {
                 client.write_all(&page.ok_or_else(|| io::Error::other("that page was not cached"))?)
             }
             (Fault::BreaksOff, true, true) => {
-                let page = self.ask(&request)?;
+                let page = self.ask(&request, &body)?;
                 client.write_all(&page[..page.len() / 2])
             }
             (Fault::Expired, true, true) => client.write_all(expired().as_bytes()),
-            _ => client.write_all(&self.ask(&request)?),
+            _ => client.write_all(&self.ask(&request, &body)?),
         }
     }
 
     /// The API server's response, unchanged.
-    fn ask(&self, request: &str) -> io::Result<Vec<u8>> {
+    fn ask(&self, request: &str, body: &[u8]) -> io::Result<Vec<u8>> {
         let mut server = UnixStream::connect(&self.socket)?;
         let small_pages = request.replace("limit=250", "limit=2");
         server.write_all(small_pages.replacen("\r\n", "\r\nconnection: close\r\n", 1).as_bytes())?;
+        server.write_all(body)?;
         let mut answer = Vec::new();
         server.read_to_end(&mut answer)?;
         Ok(answer)

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::machine::{Daemon, Machine, output};
 use super::tools::Tools;
-use super::{Options, eventually};
+use super::{Options, Store, eventually};
 use crate::Result;
 use crate::api_server::setup::{self, SIGNING_KEY, flags};
 
@@ -17,6 +17,9 @@ const SERVER: &str = "https://192.168.250.1";
 
 /// The URL of kube-ipam's etcd for the nodes.
 pub(super) const IPAM_ETCD: &str = "http://192.168.250.1:2379";
+
+/// The URL of the cluster's etcd. Only the control plane can reach it.
+pub(super) const CLUSTER_ETCD: &str = "http://127.0.0.1:2379";
 
 /// Users with all permissions.
 const ADMINS: [&str; 3] = ["admin", "controller-manager", "scheduler"];
@@ -33,10 +36,11 @@ const READY: Duration = Duration::from_secs(60);
 pub(super) struct ControlPlane {
     folder: PathBuf,
     kubectl: PathBuf,
-    api_server: Daemon,
+    etcd: Daemon,
     ipam_etcd: Daemon,
-    /// They end with their machine.
-    others: Vec<Daemon>,
+    api_server: Daemon,
+    /// The controller manager and the scheduler.
+    controllers: Vec<Daemon>,
 }
 
 impl ControlPlane {
@@ -46,8 +50,8 @@ impl ControlPlane {
         fs::create_dir_all(testbed.path(&at))?;
         let log = |name: &str| at.join(format!("{name}.log"));
 
-        let etcd = etcd(testbed, &at, "etcd", "127.0.0.1", 2380)?;
-        let ipam_etcd = self::etcd(testbed, &at, "ipam-etcd", "192.168.250.1", 2390)?;
+        let etcd = etcd(testbed, &at, Store::KubernetesApi, 2380)?;
+        let ipam_etcd = self::etcd(testbed, &at, Store::Etcd, 2390)?;
 
         setup::write_files(&testbed.path(&at), &tokens(options))?;
         for user in ADMINS.into_iter().chain([KUBE_IPAM, SWEEPER]).chain(options.nodes.iter().map(String::as_str)) {
@@ -58,7 +62,7 @@ impl ControlPlane {
             ("advertise-address", "192.168.250.1"),
             ("cert-dir", &at.join("certificates").display().to_string()),
             ("enable-admission-plugins", "NodeRestriction"),
-            ("etcd-servers", "http://127.0.0.1:2379"),
+            ("etcd-servers", CLUSTER_ETCD),
             ("kubelet-preferred-address-types", "InternalIP"),
             ("secure-port", "443"),
         ]);
@@ -67,9 +71,10 @@ impl ControlPlane {
         let mut this = Self {
             folder: folder.to_path_buf(),
             kubectl: tools.built("kubectl"),
-            api_server,
+            etcd,
             ipam_etcd,
-            others: vec![etcd],
+            api_server,
+            controllers: Vec::new(),
         };
         this.wait_until_ready(testbed)?;
 
@@ -93,7 +98,7 @@ impl ControlPlane {
         fs::write(testbed.path(at.join("scheduler.json")), scheduler.to_string())?;
         let scheduler = flags(&[("config", &at.join("scheduler.json").display().to_string())]);
         for (name, args) in [("kube-controller-manager", controllers), ("kube-scheduler", scheduler)] {
-            this.others.push(part(testbed, &log(name), &tools.built(name), &args)?);
+            this.controllers.push(part(testbed, &log(name), &tools.built(name), &args)?);
         }
         Ok(this)
     }
@@ -135,26 +140,55 @@ impl ControlPlane {
         self.wait_until_ready(testbed)
     }
 
-    pub(super) fn stop_ipam_etcd(&mut self, testbed: &Machine) -> Result<()> {
-        self.ipam_etcd.stop(testbed, "KILL")
+    /// Restarts the controllers: what they have read from the API server may no longer be true.
+    pub(super) fn restart_controllers(&mut self, testbed: &Machine) -> Result<()> {
+        self.controllers.iter_mut().try_for_each(|controller| {
+            controller.stop(testbed, "KILL")?;
+            controller.start(testbed)
+        })
     }
 
-    /// Starts kube-ipam's etcd again, with these additional flags. Does not wait until it is ready.
-    pub(super) fn start_ipam_etcd(&mut self, testbed: &Machine, more: &[(&str, &str)]) -> Result<()> {
-        self.ipam_etcd.start_with(testbed, &flags(more))
+    /// Kills the etcd with this store.
+    pub(super) fn stop_etcd(&mut self, testbed: &Machine, of: Store) -> Result<()> {
+        self.etcd(of).stop(testbed, "KILL")
+    }
+
+    /// Starts that etcd again, with these additional flags. Does not wait until it is ready.
+    pub(super) fn start_etcd(&mut self, testbed: &Machine, of: Store, more: &[(&str, &str)]) -> Result<()> {
+        self.etcd(of).start_with(testbed, &flags(more))
+    }
+
+    /// The folder with that etcd's data.
+    pub(super) fn etcd_data(&self, of: Store) -> PathBuf {
+        self.folder.join("control-plane").join(etcd_name(of))
+    }
+
+    fn etcd(&mut self, of: Store) -> &mut Daemon {
+        match of {
+            Store::Etcd => &mut self.ipam_etcd,
+            Store::KubernetesApi => &mut self.etcd,
+        }
     }
 }
 
-/// An etcd with one member that listens on the control plane's address.
-fn etcd(testbed: &Machine, at: &Path, name: &str, address: &str, peer: u16) -> Result<Daemon> {
-    let client = format!("http://{address}:2379");
+/// The name of the etcd with this store.
+fn etcd_name(of: Store) -> &'static str {
+    match of {
+        Store::Etcd => "ipam-etcd",
+        Store::KubernetesApi => "etcd",
+    }
+}
+
+/// The etcd with this store. It has one member.
+fn etcd(testbed: &Machine, at: &Path, of: Store, peer: u16) -> Result<Daemon> {
+    let (name, client) = (etcd_name(of), of.etcd());
     let peer = format!("http://127.0.0.1:{peer}");
     let args = flags(&[
-        ("advertise-client-urls", &client),
+        ("advertise-client-urls", client),
         ("data-dir", &at.join(name).display().to_string()),
         ("initial-advertise-peer-urls", &peer),
         ("initial-cluster", &format!("{name}={peer}")),
-        ("listen-client-urls", &client),
+        ("listen-client-urls", client),
         ("listen-peer-urls", &peer),
         ("logger", "zap"),
         ("name", name),

@@ -100,7 +100,8 @@ impl Cluster {
         })
     }
 
-    fn feed(&self, args: &[&str], text: &str) -> Result<()> {
+    /// Runs kubectl with this text as its standard input.
+    pub(super) fn feed(&self, args: &[&str], text: &str) -> Result<()> {
         let mut command = self.kubectl_command();
         command.args(args).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn()?;

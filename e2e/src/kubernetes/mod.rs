@@ -26,6 +26,7 @@ mod kubectl;
 mod machine;
 mod network;
 mod node;
+mod objects;
 mod persistent;
 mod pods;
 mod restore;
@@ -56,6 +57,7 @@ pub use self::image::{BUSYBOX, Image};
 pub use self::machine::{Daemon, Machine};
 pub use self::network::{DEFAULTS, KUBECONFIG, SWEEPER_KUBECONFIG, attachment, db, macvlan, web};
 pub use self::node::Node;
+pub use self::objects::Objects;
 pub use self::persistent::{start_persistent, take_down};
 pub use self::pods::{RunningPod, on, pod, pod_spec, with_networks};
 pub use self::restore::Backup;
@@ -326,19 +328,23 @@ impl Cluster {
         self.control_plane.start_api(&self.testbed.machine)
     }
 
-    /// Kills kube-ipam's etcd.
+    /// Kills the etcd with kube-ipam's store: kube-ipam's own, or the cluster's.
     pub fn stop_store(&mut self) -> Result<()> {
-        self.control_plane.stop_ipam_etcd(&self.testbed.machine)
+        self.control_plane.stop_etcd(&self.testbed.machine, self.options.store)
     }
 
-    /// Starts kube-ipam's killed etcd again.
+    /// Starts the killed etcd again.
     pub fn start_store(&mut self) -> Result<()> {
-        self.control_plane.start_ipam_etcd(&self.testbed.machine, &[])
+        self.start_store_with(&[])
     }
 
     /// Starts it with a size limit of its database in bytes, until it is killed again.
-    pub fn start_store_of(&mut self, bytes: u32) -> Result<()> {
-        self.control_plane.start_ipam_etcd(&self.testbed.machine, &[("quota-backend-bytes", &bytes.to_string())])
+    pub fn start_store_of(&mut self, bytes: u64) -> Result<()> {
+        self.start_store_with(&[("quota-backend-bytes", &bytes.to_string())])
+    }
+
+    fn start_store_with(&mut self, flags: &[(&str, &str)]) -> Result<()> {
+        self.control_plane.start_etcd(&self.testbed.machine, self.options.store, flags)
     }
 }
 

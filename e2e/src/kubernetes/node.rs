@@ -82,6 +82,12 @@ impl Node {
         testbed.run(&format!("ip netns delete {}", self.name)).map(drop)
     }
 
+    /// Connects the node to the management network, with the API server, or disconnects it.
+    pub(super) fn set_management_link(&self, testbed: &Machine, connected: bool) -> Result<()> {
+        let state = if connected { "up" } else { "down" };
+        testbed.run(&format!("ip link set {} {state}", plug(&self.name, "mgmt"))).map(drop)
+    }
+
     /// Boots the node again after a power cut.
     pub(super) fn reboot(&mut self, testbed: &Machine, folder: &Path) -> Result<()> {
         self.machine = boot(testbed, folder, &self.name, self.number)?;

@@ -15,8 +15,9 @@ use kube_ipam::store::{Key, KubernetesConfig, Op, StoreConfig, Txn};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use super::Cluster;
+use super::control_plane::{self, CLUSTER_ETCD, IPAM_ETCD};
 use super::machine::output;
-use super::{Cluster, IPAM_ETCD, control_plane};
 use crate::Result;
 
 /// The default prefix of kube-ipam's keys in etcd.
@@ -43,6 +44,14 @@ impl Store {
         match self {
             Self::Etcd => IPAM_ETCD,
             Self::KubernetesApi => "kubernetes://kube-ipam",
+        }
+    }
+
+    /// The URL of the etcd with the store, on the control plane.
+    pub(super) fn etcd(self) -> &'static str {
+        match self {
+            Self::Etcd => IPAM_ETCD,
+            Self::KubernetesApi => CLUSTER_ETCD,
         }
     }
 }
@@ -201,10 +210,11 @@ impl Cluster {
         done.unwrap_or_else(|_| Err("a thread panicked".into()))
     }
 
-    /// Runs etcdctl on kube-ipam's etcd, as its operator.
+    /// Runs etcdctl on the etcd with kube-ipam's store, as its operator.
     pub fn etcdctl(&self, args: &[&str]) -> Result<String> {
         let mut command = self.testbed.machine.command("etcdctl");
-        output(command.env("ETCDCTL_API", "3").arg(format!("--endpoints={IPAM_ETCD}")).args(args))
+        let endpoint = format!("--endpoints={}", self.options.store.etcd());
+        output(command.env("ETCDCTL_API", "3").arg(endpoint).args(args))
     }
 }
 

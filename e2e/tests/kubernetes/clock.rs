@@ -68,9 +68,9 @@ fn plant(cluster: &Cluster, namespace: &Namespace, [ahead, behind]: [&str; 2], n
     cluster.apply(namespace, &[layered(cluster, "leaks")])?;
     cluster.wait_ready(namespace, "leaks")?;
     let pod = sweep::args_of(cluster, namespace, "leaks")?;
-    sweep::call(cluster.node(ahead)?, "ADD", "planted-ahead", &pod)?;
-    sweep::call(cluster.node(ahead)?, "ADD", "planted-named", &format!("{pod};IP={named}"))?;
-    sweep::call(cluster.node(behind)?, "ADD", "planted-behind", &pod)?;
+    sweep::call(cluster, ahead, "ADD", "planted-ahead", &pod)?;
+    sweep::call(cluster, ahead, "ADD", "planted-named", &format!("{pod};IP={named}"))?;
+    sweep::call(cluster, behind, "ADD", "planted-behind", &pod)?;
     cluster.delete_pods(namespace, "leaks")
 }
 
@@ -105,7 +105,7 @@ fn collected(cluster: &Cluster, [ahead, behind]: [&str; 2]) -> Result<()> {
     assert_eq!(freed(&said), 0, "{said}");
     for (node, container) in [(behind, "planted-ahead"), (behind, "planted-named"), (ahead, "planted-behind")] {
         assert_eq!(cluster.held_by(container)?, [] as [IpAddr; 0], "{container}");
-        sweep::call(cluster.node(node)?, "DEL", container, "K8S_POD_NAME=leaks")?;
+        sweep::call(cluster, node, "DEL", container, "K8S_POD_NAME=leaks")?;
     }
     Ok(())
 }

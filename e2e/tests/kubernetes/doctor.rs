@@ -7,9 +7,8 @@ use kube_ipam_e2e::Result;
 use kube_ipam_e2e::kubernetes::{Cluster, Node, Workstation, eventually, on};
 use serde_json::{Value, json};
 
-use crate::fixed::layers;
 use crate::shared::{Namespace, layered};
-use crate::sweep::args_of;
+use crate::sweep::{self, args_of};
 
 const OFTEN: Duration = Duration::from_millis(500);
 const LONG: Duration = Duration::from_secs(120);
@@ -102,16 +101,8 @@ pub(crate) fn leak(cluster: &mut Cluster, namespace: &Namespace) -> Result<()> {
     let workstation = Workstation::new(cluster, folder.path())?;
     cluster.apply(namespace, &[on(layered(cluster, "lost"), "n1")])?;
     cluster.wait_ready(namespace, "lost")?;
-    let [web, _] = layers(cluster);
-    let call = |verb: &str, args: &str| -> Result<String> {
-        let config = kube_ipam_e2e::kubernetes::web();
-        cluster.node("n1")?.machine().script(&format!(
-            "CNI_COMMAND={verb} CNI_CONTAINERID=planted CNI_NETNS=/run/netns/planted CNI_IFNAME={web} \
-             CNI_PATH=/opt/cni/bin CNI_ARGS='IgnoreUnknown=1;{args}' /opt/cni/bin/kube-ipam <<'JSON'\n{config}\nJSON"
-        ))
-    };
     let args = args_of(cluster, namespace, "lost")?;
-    call("ADD", &args)?;
+    sweep::call(cluster, "n1", "ADD", "planted", &args)?;
     cluster.delete_pods(namespace, "lost")?;
     let [planted] = cluster.held_by("planted")?[..] else { return Err("the leak holds nothing".into()) };
     age(cluster, "planted")?;
@@ -130,6 +121,5 @@ pub(crate) fn leak(cluster: &mut Cluster, namespace: &Namespace) -> Result<()> {
     let after = by_operator(&workstation)?;
     assert_healthy("an operator, after the sweep", &after, 15);
     // The node's record of the container goes with its DEL.
-    call("DEL", &args)?;
-    Ok(())
+    sweep::call(cluster, "n1", "DEL", "planted", &args).map(drop)
 }

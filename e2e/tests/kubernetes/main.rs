@@ -1,7 +1,8 @@
 //! kube-ipam on a real Kubernetes of two nodes, with Multus and without.
 //!
 //! The trials of a flavour share a cluster, each with a namespace of its own, and those that do something to the cluster
-//! itself share another one, one at a time. A trial ends with its pods gone and nothing held.
+//! itself share another one, one at a time. A trial ends with its pods gone and nothing held. What touches the store runs
+//! on both stores: an etcd of kube-ipam's own, and the Kubernetes API (`in_the_api`).
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
@@ -73,6 +74,7 @@ fn main() -> ExitCode {
             "a_second_pod_waits_for_a_fixed_address_and_starts_when_it_is_free",
             fixed::refused_until_free,
         );
+        trials.add(flavour, "a_pod_waits_for_a_pool_that_is_full_and_starts_when_an_address_is_free", full::pool);
         trials.add(flavour, "a_mistake_in_an_annotation_is_an_event_that_says_what_would_be_right", fixed::mistakes);
         trials.add(flavour, "the_pods_of_a_stateful_set_keep_their_addresses_of_a_pool", workloads::stateful_set);
         trials.add(flavour, "a_rolling_update_goes_through_a_pool_of_replicas_and_surge", workloads::pooled_deployment);
@@ -186,6 +188,7 @@ fn add_in_the_api(trials: &mut Trials) {
     trials.add_in_the_api("pods_get_exactly_what_their_annotations_request", fixed::exactly);
     trials
         .add_in_the_api("a_second_pod_waits_for_a_fixed_address_and_starts_when_it_is_free", fixed::refused_until_free);
+    trials.add_in_the_api("a_pod_waits_for_a_pool_that_is_full_and_starts_when_an_address_is_free", full::pool);
     trials.add_in_the_api("kubectl_shows_the_addresses_of_each_pod", examples::addresses_by_kubectl);
 }
 
@@ -202,10 +205,28 @@ fn add_disturbing_in_the_api(trials: &mut Trials) {
     trials.add_disturbing_in_the_api("doctor_has_nothing_to_say_about_two_healthy_nodes", doctor::healthy);
     trials.add_disturbing_in_the_api("doctor_finds_a_leak_and_its_commands_free_it", doctor::leak);
     trials.add_disturbing_in_the_api("explain_says_who_holds_what_a_pod_waits_for_and_what_ends_that", explain::held);
+    trials.add_disturbing_in_the_api(explain::FULL, explain::full);
     trials.add_disturbing_in_the_api(first_hour::PAGE, first_hour::page);
     trials
         .add_disturbing_in_the_api("of_two_controllers_one_collects_and_the_other_when_it_is_killed", controller::two);
     trials.add_disturbing_in_the_api("a_lost_node_s_fixed_address_passes_when_its_pod_is_deleted", outage::no_kubelet);
+    trials.add_disturbing_in_the_api(
+        "a_sweep_by_a_list_that_is_stale_forbidden_or_broken_off_frees_nothing_and_by_a_whole_one_what_leaked",
+        sweep::spoiled_lists,
+    );
+    trials.add_disturbing_in_the_api("a_static_pod_keeps_its_addresses_until_its_manifest_is_gone", sweep::static_pod);
+    trials.add_disturbing_in_the_api(
+        "pods_wait_for_an_etcd_that_is_full_and_end_without_it_and_start_when_it_has_room",
+        full::store,
+    );
+    trials.add_disturbing_in_the_api(
+        "objects_put_back_one_by_one_take_no_address_from_a_running_pod",
+        recovery::of_objects_put_back,
+    );
+    trials.add_disturbing_in_the_api(
+        "a_backup_of_the_cluster_restored_as_documented_takes_no_address_from_a_running_pod",
+        recovery::of_the_whole_cluster,
+    );
 }
 
 /// Those that have an installed cluster with etcd for themselves.

@@ -116,13 +116,10 @@ pub(crate) fn no_store(cluster: &mut Cluster, namespace: &Namespace) -> Result<(
 
 pub(crate) fn no_store_and_no_later_call(cluster: &mut Cluster, _: &Namespace) -> Result<()> {
     // By hand: of pods, the runtime repeats the DEL at times.
-    let config = "/etc/kubernetes/kube-ipam-by-hand.conf";
     let ipam = json!({ "type": "kube-ipam", "subnet": "10.56.0.0/24" });
     let network = json!({ "cniVersion": "1.0.0", "name": "by-hand", "type": "macvlan", "ipam": ipam });
     let call = |cluster: &Cluster, verb: &str, node: &str, container: &str| {
-        let node = cluster.node(node)?;
-        node.write(config, &network.to_string())?;
-        sweep::call_by(node, config, verb, container, &format!("K8S_POD_NAME={container}"))
+        sweep::call_on(&network, cluster, node, verb, container, &format!("K8S_POD_NAME={container}"))
     };
     let containers = ["n1", "n2"].map(|node| (node, format!("last-on-{node}")));
     for (node, container) in &containers {
@@ -194,9 +191,8 @@ pub(crate) fn no_power(cluster: &mut Cluster, namespace: &Namespace) -> Result<(
     cluster.apply(namespace, &names.map(|name| on(layered(cluster, name), "n2")))?;
     cluster.wait_ready(namespace, "--all")?;
     // As podman calls, which sends no DEL after a reboot.
-    let node = cluster.node("n2")?;
-    sweep::call(node, "ADD", "random", "K8S_POD_NAME=random")?;
-    sweep::call(node, "ADD", "named", "K8S_POD_NAME=named;IP=10.10.0.130")?;
+    sweep::call(cluster, "n2", "ADD", "random", "K8S_POD_NAME=random")?;
+    sweep::call(cluster, "n2", "ADD", "named", "K8S_POD_NAME=named;IP=10.10.0.130")?;
     let named: IpAddr = "10.10.0.130".parse()?;
     cluster.cut("n2")?;
     assert!(cluster.running(namespace)?.is_empty(), "a pod outlived its node");
@@ -217,7 +213,7 @@ pub(crate) fn no_power(cluster: &mut Cluster, namespace: &Namespace) -> Result<(
     held_is_what_pods_have(cluster, namespace, by_kube_ipam(cluster))?;
     let said = sweep::with(node, "--node")?;
     assert!(said.contains("nothing was freed"), "{said}");
-    sweep::call(node, "DEL", "named", "K8S_POD_NAME=named")?;
+    sweep::call(cluster, "n2", "DEL", "named", "K8S_POD_NAME=named")?;
     assert_eq!(cluster.held_by("named")?, [] as [IpAddr; 0]);
     Ok(())
 }

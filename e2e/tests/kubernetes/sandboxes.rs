@@ -15,7 +15,7 @@ const OFTEN: Duration = Duration::from_millis(200);
 const LONG: Duration = Duration::from_secs(120);
 
 /// The sandbox of a pod, with an address on each interface.
-fn whole(cluster: &Cluster, namespace: &Namespace, pod: &str) -> Result<Option<RunningPod>> {
+pub(crate) fn whole(cluster: &Cluster, namespace: &Namespace, pod: &str) -> Result<Option<RunningPod>> {
     let is_whole = |pod: &RunningPod| cluster.interfaces().iter().all(|interface| pod.address(interface).is_ok());
     Ok(cluster.running(namespace)?.into_iter().find(|running| running.name == pod && is_whole(running)))
 }

@@ -6,17 +6,17 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use kube_ipam_e2e::Result;
-use kube_ipam_e2e::kubernetes::{Cluster, Fault, KUBECONFIG, Node, RunningPod, SWEEPER_KUBECONFIG, eventually, on};
+use kube_ipam_e2e::kubernetes::{
+    Cluster, Fault, KUBECONFIG, Node, RunningPod, SWEEPER_KUBECONFIG, Store, eventually, on, web,
+};
 use serde_json::{Value, json};
 
-use crate::fixed::annotated;
+use crate::fixed::{annotated, layers};
+use crate::full::marked;
 use crate::shared::{Namespace, by_kube_ipam, layered, settled};
 
 /// The defaults of a sweep, beside those of the node.
 const DEFAULTS: &str = "/etc/kubernetes/kube-ipam-sweep.json";
-
-/// The web layer where containerd attaches all networks.
-const WEB: &str = "/etc/cni/net.d/20-web.conf";
 
 /// Where the kubelet finds a static pod.
 const MANIFEST: &str = "/etc/kubernetes/manifests/static.json";
@@ -33,6 +33,8 @@ pub(crate) const NOTHING: &str = "nothing was freed";
 /// Sweeps on a node with these options; addresses of any age.
 pub(crate) fn with(node: &Node, options: &str) -> Result<String> {
     let mut defaults = node.defaults()?;
+    // It is looked for beside the defaults.
+    defaults["kubeConfig"] = json!(KUBECONFIG);
     defaults["sweep"] = json!({ "minAge": "0s" });
     node.write(DEFAULTS, &defaults.to_string())?;
     let sweep = "/opt/cni/bin/kube-ipam sweep --interval 1s";
@@ -57,15 +59,23 @@ pub(crate) fn args_of(cluster: &Cluster, namespace: &Namespace, pod: &str) -> Re
 }
 
 /// Calls kube-ipam by hand on a node for a container's interface on the web layer, which is named as pods have it.
-pub(crate) fn call(node: &Node, verb: &str, container: &str, args: &str) -> Result<String> {
-    call_by(node, WEB, verb, container, args)
+pub(crate) fn call(cluster: &Cluster, node: &str, verb: &str, container: &str, args: &str) -> Result<String> {
+    call_on(&web(), cluster, node, verb, container, args)
 }
 
-/// The same by another file of the node.
-pub(crate) fn call_by(node: &Node, config: &str, verb: &str, container: &str, args: &str) -> Result<String> {
-    node.machine().script(&format!(
-        "CNI_COMMAND={verb} CNI_CONTAINERID={container} CNI_NETNS=/run/netns/{container} CNI_IFNAME=eth1 \
-         CNI_PATH=/opt/cni/bin CNI_ARGS='IgnoreUnknown=1;{args}' /opt/cni/bin/kube-ipam <{config}"
+/// The same on another network.
+pub(crate) fn call_on(
+    network: &Value,
+    cluster: &Cluster,
+    node: &str,
+    verb: &str,
+    container: &str,
+    args: &str,
+) -> Result<String> {
+    let [interface, _] = layers(cluster);
+    cluster.node(node)?.machine().script(&format!(
+        "CNI_COMMAND={verb} CNI_CONTAINERID={container} CNI_NETNS=/run/netns/{container} CNI_IFNAME={interface} \
+         CNI_PATH=/opt/cni/bin CNI_ARGS='IgnoreUnknown=1;{args}' /opt/cni/bin/kube-ipam <<'JSON'\n{network}\nJSON"
     ))
 }
 
@@ -95,7 +105,7 @@ pub(crate) fn spoiled_lists(cluster: &mut Cluster, namespace: &Namespace) -> Res
 
     // An attachment of a pod of which no DEL comes. Its pod is in the stored list, and those made now are not.
     let pod = args_of(cluster, namespace, "leaks")?;
-    call(node, "ADD", "planted", &pod)?;
+    call(cluster, "n1", "ADD", "planted", &pod)?;
     cluster.delete_pods(namespace, "leaks")?;
     make(cluster, namespace, "n2", &["late-0", "late-1"])?;
     let planted = cluster.held_by("planted")?;
@@ -126,7 +136,7 @@ pub(crate) fn spoiled_lists(cluster: &mut Cluster, namespace: &Namespace) -> Res
     assert!(said.contains("its pod is gone") && said.contains(": 1 freed"), "{said}");
     let freed: BTreeSet<IpAddr> = before.difference(&held(cluster, namespace)?).copied().collect();
     assert_eq!(freed, planted.into_iter().collect());
-    call(node, "DEL", "planted", &pod)?;
+    call(cluster, "n1", "DEL", "planted", &pod)?;
     settled(cluster, namespace)
 }
 
@@ -180,7 +190,7 @@ pub(crate) fn static_pod(cluster: &mut Cluster, namespace: &Namespace) -> Result
     // Another manifest is another pod of the same name. What is held for the one before goes.
     let hash = eventually("its mirror pod is in the API again", LONG, OFTEN, || Ok(mirrored(cluster, namespace)))?;
     let pod = format!("K8S_POD_NAMESPACE={};K8S_POD_NAME=static-n2;K8S_POD_UID={hash}", &**namespace);
-    call(cluster.node("n1")?, "ADD", "planted", &pod)?;
+    call(cluster, "n1", "ADD", "planted", &pod)?;
     let said = done(cluster)?;
     assert!(said.contains(NOTHING), "{said}");
     cluster.node("n2")?.write(MANIFEST, &second)?;
@@ -195,20 +205,45 @@ pub(crate) fn static_pod(cluster: &mut Cluster, namespace: &Namespace) -> Result
     assert!(said.contains("its pod is replaced") && said.contains(": 1 freed"), "{said}");
     settled(cluster, namespace)?;
 
-    // It ends while kube-ipam is missing.
-    let node = cluster.node("n2")?;
-    let [program, aside] = ["kube-ipam", "kube-ipam.aside"].map(|name| node.machine().path("/opt/cni/bin").join(name));
-    fs::rename(&program, &aside)?;
-    fs::remove_file(node.machine().path(MANIFEST))?;
-    let gone = eventually("the static pod is gone from the node", LONG, OFTEN, || {
-        Ok(static_sandbox(cluster, namespace)?.is_none().then_some(()))
-    });
-    let said = gone.and_then(|()| done(cluster));
-    fs::rename(&aside, &program)?;
-    let said = said?;
-    assert_eq!(held(cluster, namespace)?.len(), 2 * of_one, "{said}");
-    // The runtime repeats the DEL until it is there again.
-    settled(cluster, namespace)?;
+    match cluster.options().store {
+        Store::Etcd => ends_without_program(cluster, namespace)?,
+        Store::KubernetesApi => ends_without_store(cluster, namespace)?,
+    }
     assert_eq!(held(cluster, namespace)?.len(), of_one);
     Ok(())
+}
+
+/// Waits until the static pod has ended on its node, after its manifest went.
+fn end(cluster: &Cluster, namespace: &Namespace) -> Result<()> {
+    fs::remove_file(cluster.node("n2")?.machine().path(MANIFEST))?;
+    eventually("the static pod is gone from the node", LONG, OFTEN, || {
+        Ok(static_sandbox(cluster, namespace)?.is_none().then_some(()))
+    })
+}
+
+/// It ends while kube-ipam is missing. The runtime repeats the DEL until it is there again.
+fn ends_without_program(cluster: &Cluster, namespace: &Namespace) -> Result<()> {
+    let before = held(cluster, namespace)?;
+    let machine = cluster.node("n2")?.machine();
+    let [program, aside] = ["kube-ipam", "kube-ipam.aside"].map(|name| machine.path("/opt/cni/bin").join(name));
+    fs::rename(&program, &aside)?;
+    let said = end(cluster, namespace).and_then(|()| done(cluster));
+    fs::rename(&aside, &program)?;
+    let said = said?;
+    assert_eq!(held(cluster, namespace)?, before, "{said}");
+    settled(cluster, namespace)
+}
+
+/// It ends while the API server is away, and with it the store. The installer's pod performs the deferred releases.
+fn ends_without_store(cluster: &mut Cluster, namespace: &Namespace) -> Result<()> {
+    cluster.stop_api()?;
+    let deferred = end(cluster, namespace).and_then(|()| {
+        eventually("its releases are deferred", LONG, OFTEN, || {
+            let deferred = marked(cluster.node("n2")?)?.len();
+            Ok((deferred == by_kube_ipam(cluster).len()).then_some(()))
+        })
+    });
+    cluster.start_api()?;
+    deferred?;
+    settled(cluster, namespace)
 }

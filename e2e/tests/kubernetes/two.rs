@@ -1,4 +1,5 @@
-//! Two clusters of equal names on one store, under one prefix; nobody has named them.
+//! Two clusters of equal names on one etcd, under one prefix; nobody has named them. A store in the Kubernetes API is not
+//! for two: a node reads its pods and its store by one kubeconfig.
 
 use std::net::IpAddr;
 
@@ -36,7 +37,7 @@ fn asking(cluster: &Cluster) -> Value {
 /// Makes an address held for a pod, which no DEL will release; then the pod goes, in this cluster alone.
 fn leak(cluster: &Cluster, namespace: &Namespace, container: &str) -> Result<()> {
     let pod = sweep::args_of(cluster, namespace, "leaks")?;
-    sweep::call(cluster.node(NODE)?, "ADD", container, &pod)?;
+    sweep::call(cluster, NODE, "ADD", container, &pod)?;
     cluster.delete_pods(namespace, "leaks")
 }
 
@@ -106,7 +107,7 @@ fn on_one_store([one, other]: [&Cluster; 2], identities: &[String; 2], namespace
         let said = sweep::done(leaking)?;
         assert!(said.contains("its pod is gone") && said.contains(": 1 freed"), "{said}");
         assert_eq!(planted()?, 0);
-        sweep::call(leaking.node(NODE)?, "DEL", container, "K8S_POD_NAME=leaks")?;
+        sweep::call(leaking, NODE, "DEL", container, "K8S_POD_NAME=leaks")?;
     }
     both_settled([one, other], namespace, 2 * 2 * of_pod)?;
 
