@@ -38,7 +38,8 @@ const MIN_INTERVAL: Duration = Duration::from_millis(100);
 #[command(after_help = "Examples:
   kube-ipam controller
   kube-ipam controller --kubeconfig ~/.kube/config --listen 127.0.0.1:9478
-  kube-ipam controller --embedded --interval 1m")]
+  kube-ipam controller --embedded --interval 1m
+  kube-ipam controller --network-objects kube-ipam")]
 pub(super) struct ControllerArgs {
     /// How often to scan the whole store
     #[arg(long, value_name = "DURATION", default_value = "5m", value_parser = config::duration)]
@@ -76,6 +77,11 @@ pub(super) struct ControllerArgs {
     /// Sweep the embedded store of this node, without leader election
     #[arg(long)]
     embedded: bool,
+    /// Show how full each network is in IPNetwork objects of this namespace, if the store is etcd or embedded
+    ///
+    /// `kubectl get ipnetworks` then shows them. A store in the Kubernetes API has such objects without this option.
+    #[arg(long, value_name = "NAMESPACE")]
+    network_objects: Option<String>,
     #[command(flatten)]
     store: StoreArgs,
 }
@@ -95,14 +101,33 @@ impl ControllerArgs {
             true => None,
             false => Some(self.election()?),
         };
+        let network_objects = self.network_objects(&store, access.as_ref())?;
         telemetry::init_on_stderr(&settings.log);
+        if self.network_objects.is_some() && network_objects.is_none() {
+            tracing::warn!(%store, "--network-objects has no effect, because the store has such objects itself; remove it");
+        }
         let listener = TcpListener::bind(&self.listen)
             .map_err(|error| ControllerError::Listen { address: self.listen.clone(), error })?;
         output.line(&format!("listening on {}", listener.local_addr()?))?;
         let Self { interval, settle, max_share, .. } = self;
-        let controller =
-            Controller { settings, store, access, election, interval: interval.max(MIN_INTERVAL), settle, max_share };
+        let interval = interval.max(MIN_INTERVAL);
+        let controller = Controller { settings, store, access, election, interval, settle, max_share, network_objects };
         Ok(controller.run(listener)?)
+    }
+
+    /// The namespace of the objects that show networks; `None` if there are none, or if they are the store's own.
+    fn network_objects(&self, store: &StoreConfig, access: Option<&Access>) -> Result<Option<String>, CliError> {
+        let Some(namespace) = &self.network_objects else { return Ok(None) };
+        let place = config::kubernetes_in(namespace, &[]);
+        let place = place.map_err(|problem| CliError::unusable("--network-objects", problem))?;
+        match (store, access) {
+            (StoreConfig::Kubernetes(_), _) => Ok(None),
+            (_, Some(_)) => Ok(Some(place.namespace)),
+            (_, None) => Err(CliError::Refused(
+                "--network-objects needs an API server: name a kubeconfig with --kubeconfig, or in the node defaults"
+                    .to_owned(),
+            )),
+        }
     }
 
     fn check(&self, store: &StoreConfig) -> Result<(), CliError> {

@@ -117,8 +117,13 @@ impl ApiServer {
     /// Its connections with their runtime, if it was opened with these credentials. So a store in this API server needs
     /// no connection of its own.
     pub fn shared(&self, access: &Access) -> Option<(Endpoint, Arc<Runtime>)> {
-        let runtime = self.runtime.clone().filter(|_| self.access == *access)?;
-        Some((self.connection.endpoint.clone(), runtime))
+        if self.access == *access { self.connections().ok() } else { None }
+    }
+
+    /// Its connections with their runtime, for other requests than those of this client.
+    pub fn connections(&self) -> Result<(Endpoint, Arc<Runtime>), ClusterError> {
+        let runtime = self.runtime.clone().ok_or_else(ended)?;
+        Ok((self.connection.endpoint.clone(), runtime))
     }
 
     /// Reads the metadata of a pod. If the runtime named a UID, a pod with another UID is an error.
@@ -241,9 +246,12 @@ impl ApiServer {
     }
 
     fn block_on<T>(&self, answer: impl Future<Output = Result<T, ClusterError>>) -> Result<T, ClusterError> {
-        let ended = || ClusterError::Runtime(io::Error::other("it has ended"));
         self.runtime.as_ref().ok_or_else(ended)?.block_on(answer)
     }
+}
+
+fn ended() -> ClusterError {
+    ClusterError::Runtime(io::Error::other("it has ended"))
 }
 
 /// The digest of an API server's URL and CA certificates. Does not connect.

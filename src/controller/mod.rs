@@ -62,6 +62,8 @@ pub struct Controller {
     pub settle: Duration,
     /// Overrides the share in the node defaults.
     pub max_share: Option<f64>,
+    /// The namespace of the objects that show the networks of a store outside of the Kubernetes API; `None` for none.
+    pub network_objects: Option<String>,
 }
 
 /// The lease, the identity and the timing with which a controller takes part in leader election.

@@ -20,12 +20,13 @@ const API_TIMEOUT: Duration = Duration::from_secs(30);
 /// Runs until the process shuts down.
 pub(super) fn run(controller: &Controller, shared: &Shared) {
     let mut schedule = Schedule::new(controller.interval, controller.settle, Instant::now());
-    let mut sweeper = Sweeper { controller, shared, sweep: ContinuousSweep::default(), unfinished: BTreeSet::new() };
+    let first_sweep = || ContinuousSweep::default().showing_networks_in(controller.network_objects.clone());
+    let mut sweeper = Sweeper { controller, shared, sweep: first_sweep(), unfinished: BTreeSet::new() };
     let mut led = false;
     while let Wakeup::Scan { leads, nodes } = shared.wait_for_work(&mut schedule, led) {
         if leads != led {
             // Candidates of an earlier term confirm nothing.
-            (sweeper.sweep, sweeper.unfinished, led) = (ContinuousSweep::default(), BTreeSet::new(), leads);
+            (sweeper.sweep, sweeper.unfinished, led) = (first_sweep(), BTreeSet::new(), leads);
             shared.report(ControllerMetrics::follow);
         }
         let began = Instant::now();

@@ -44,8 +44,8 @@ pub(crate) use self::backoff::Backoff;
 pub use self::etcd::{EtcdInspector, EtcdStore, KeyPermission, MemberStatus, Rights};
 pub use self::history::{Change, HistoryEnd, KeyHistory};
 pub use self::kubernetes::{
-    FaultyObject, KubernetesConfig, KubernetesInspector, KubernetesStore, NamespaceState, ObjectFault, ObjectName,
-    ObjectStatus, OpenObject, ReadTimes, ResourceReport, ServedResources, StoreResource,
+    FaultyObject, KubernetesConfig, KubernetesInspector, KubernetesMirror, KubernetesStore, Mirrored, NamespaceState,
+    ObjectFault, ObjectName, ObjectStatus, OpenObject, ReadTimes, ResourceReport, ServedResources, StoreResource,
 };
 pub use self::memory::{MemoryMap, MemoryStore};
 pub use self::overlay::Overlay;

@@ -1,5 +1,10 @@
-//! Shows how full each network is in the status of its definitions' objects, where the store has such objects. Only the
-//! controller does, after a scan of the whole store.
+//! Shows how full each network is in the status of its definitions' objects. Only the controller does, after a scan of the
+//! whole store.
+//!
+//! ```text
+//! store in the Kubernetes API ─► the objects of its definitions ─┐
+//! any other store ─► mirrors of its definitions, on request ─────┴─► each status that changed or is old ─► PATCH
+//! ```
 //!
 //! The status is read before it is written. So nothing is written twice, whichever replica wrote it, and an object that
 //! was deleted and made again gets its status.
@@ -10,17 +15,19 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 
 use super::STORE_TIMEOUT;
+use crate::cause::Cause;
+use crate::cluster::ApiServer;
 use crate::deadline::Deadline;
 use crate::error::Error;
 use crate::ipam::keys;
 use crate::ipam::usage::{DefinitionUsage, Usage};
 use crate::ops::Session;
-use crate::store::Key;
+use crate::store::{Key, KubernetesMirror, Mirrored, ObjectStatus, StoreError, Summary};
 
 /// A status that did not change is written again after this time. An older one shows that no controller writes any.
 const REFRESH: SignedDuration = SignedDuration::from_hours(1);
 
-/// Writes each status that has changed or is old, until `may_continue` says no. Returns how many were written. The first
+/// Writes each status in a store that has objects, until `may_continue` says no. Returns how many were written. The first
 /// failure ends it: what fails for one object usually fails for all.
 pub(super) fn write(
     session: &Session,
@@ -28,9 +35,52 @@ pub(super) fn write(
     now: Timestamp,
     may_continue: &dyn Fn() -> bool,
 ) -> Result<usize, Error> {
+    let objects = session.statuses(&keys::all_definitions(), Deadline::after(STORE_TIMEOUT))?;
+    write_due(&objects, usage, now, may_continue, |of, status| {
+        session.set_status(of, status, Deadline::after(STORE_TIMEOUT))
+    })
+}
+
+/// Shows the definitions of any other store in mirrors in this namespace, and writes the status of each, as [`write`]
+/// does. The mirrors' server is that of the pods.
+pub(super) fn write_mirrors(
+    (api, namespace): (&ApiServer, &str),
+    definitions: &BTreeMap<Key, Summary>,
+    usage: &Usage,
+    now: Timestamp,
+    may_continue: &dyn Fn() -> bool,
+) -> Result<usize, Error> {
+    let failed = |error| Error::Store { what: format!("the IPNetwork objects in namespace {namespace}"), error };
+    let (endpoint, runtime) = api.connections()?;
+    let mirrors = KubernetesMirror::new(endpoint, runtime, namespace);
+    let synced = mirrors.sync(&keys::all_definitions(), definitions, STORE_TIMEOUT, may_continue);
+    let Mirrored { statuses, taken } = synced.map_err(failed)?;
+    let written = write_due(&statuses, usage, now, may_continue, |of, status| {
+        mirrors.set_status(of, status, Deadline::after(STORE_TIMEOUT)).map_err(failed)
+    })?;
+    match taken.first() {
+        None => Ok(written),
+        Some(first) => Err(failed(StoreError::Denied(Cause::new(format!(
+            "{} of {} networks are not shown, because objects of a store in the Kubernetes API have their names, {} among \
+             them; let --network-objects name another namespace, or delete these objects if no kube-ipam uses that store",
+            taken.len(),
+            definitions.len(),
+            first.name,
+        ))))),
+    }
+}
+
+/// Writes each status that has changed or is old.
+fn write_due(
+    objects: &[ObjectStatus],
+    usage: &Usage,
+    now: Timestamp,
+    may_continue: &dyn Fn() -> bool,
+    set_status: impl Fn(&ObjectStatus, &Value) -> Result<bool, Error>,
+) -> Result<usize, Error> {
     let usages: BTreeMap<&Key, DefinitionUsage> = usage.of_definitions().collect();
     let mut written = 0;
-    for shown in session.statuses(&keys::all_definitions(), Deadline::after(STORE_TIMEOUT))? {
+    for shown in objects {
         let Some(usage) = usages.get(&shown.key) else { continue };
         if !is_due(&shown.status, usage, now) {
             continue;
@@ -38,8 +88,7 @@ pub(super) fn write(
         if !may_continue() {
             break;
         }
-        let is_written = session.set_status(&shown, &usage.status(now), Deadline::after(STORE_TIMEOUT))?;
-        written += usize::from(is_written);
+        written += usize::from(set_status(shown, &usage.status(now))?);
     }
     Ok(written)
 }

@@ -63,10 +63,16 @@ pub(super) enum Problem {
     /// 403 by RBAC.
     #[error(
         "the API server {url} does not allow kube-ipam to {verb} {resource}.{GROUP} in namespace {namespace}; grant it \
-         the rule apiGroups [\"{GROUP}\"], resources [\"{resource}\"], verbs [\"get\", \"list\", \"create\", \
-         \"update\", \"delete\"]; the server says: {message}"
+         the rule apiGroups [\"{GROUP}\"], resources [\"{resource}\"], verbs {verbs:?}; the server says: {message}"
     )]
-    Forbidden { url: String, verb: &'static str, resource: &'static str, namespace: String, message: String },
+    Forbidden {
+        url: String,
+        verb: &'static str,
+        resource: &'static str,
+        namespace: String,
+        verbs: &'static [&'static str],
+        message: String,
+    },
     /// The same of a watch, which no node needs.
     #[error(
         "the API server {url} does not allow a watch of {resource}.{GROUP} in namespace {namespace}; use a kubeconfig \
@@ -94,10 +100,10 @@ pub(super) enum Problem {
     )]
     Admission { verb: &'static str, resource: &'static str, name: String, namespace: String, message: String },
     /// The namespace is being deleted.
-    #[error("namespace {namespace} is being deleted, and kube-ipam's leases with it; let it be, or restore them")]
+    #[error("namespace {namespace} is being deleted, and kube-ipam's objects with it; let it be, or restore them")]
     Terminating { namespace: String },
     /// 404 of the namespace.
-    #[error("there is no namespace {namespace} in the cluster of {url}; kube-ipam keeps its leases in it: create it")]
+    #[error("there is no namespace {namespace} in the cluster of {url}; kube-ipam keeps its objects in it: create it")]
     NoNamespace { url: String, namespace: String },
     /// 404 of the resource.
     #[error("the cluster of {url} has no resource {resource}.{GROUP}; install kube-ipam's CustomResourceDefinitions")]
@@ -129,6 +135,8 @@ pub(super) struct Asked<'a> {
     pub(super) name: &'a str,
     /// As in an RBAC rule.
     pub(super) verb: &'static str,
+    /// All verbs that whoever sends it needs.
+    pub(super) verbs: &'static [&'static str],
 }
 
 /// A Status object (Kubernetes API conventions, "Response Status Kind").
@@ -187,7 +195,7 @@ impl Asked<'_> {
                 "watch" => Problem::WatchForbidden { url, resource, namespace, message },
                 // Only a status is patched.
                 "patch" => Problem::StatusForbidden { url, resource, namespace, message },
-                _ => Problem::Forbidden { url, verb, resource, namespace, message },
+                _ => Problem::Forbidden { url, verb, resource, namespace, verbs: self.verbs, message },
             }),
             _ if is_of_admission(&message) || (code == 403 && self.writes()) => {
                 Reply::Refused(Problem::Admission { verb, resource, name, namespace, message })

@@ -32,11 +32,16 @@ const MAX_LIST: usize = 256 << 20;
 /// The first and the longest pause before a request is sent again.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(20), Duration::from_secs(1));
 
+/// The verbs of RBAC that a store needs.
+pub(super) const STORE_VERBS: [&str; 5] = ["get", "list", "create", "update", "delete"];
+
 /// The API server, for the objects of one namespace.
 pub(super) struct Client {
     endpoint: Endpoint,
     namespace: String,
     summarize: Summarize,
+    /// The verbs of RBAC that it needs.
+    verbs: &'static [&'static str],
 }
 
 /// The summary of a store that shows none.
@@ -103,7 +108,12 @@ struct MetadataOnly {
 
 impl Client {
     pub(super) fn new(endpoint: Endpoint, namespace: String) -> Self {
-        Self { endpoint, namespace, summarize: without_summary }
+        Self { endpoint, namespace, summarize: without_summary, verbs: &STORE_VERBS }
+    }
+
+    /// Needs these verbs of RBAC alone.
+    pub(super) fn needing(self, verbs: &'static [&'static str]) -> Self {
+        Self { verbs, ..self }
     }
 
     /// Shows summaries beside the values that it writes.
@@ -318,7 +328,15 @@ impl Client {
 
     pub(super) fn asked<'a>(&'a self, resource: &'static Resource, name: &'a str, verb: &'static str) -> Asked<'a> {
         let credentials = self.endpoint.credentials().display().to_string();
-        Asked { url: self.endpoint.url(), credentials, namespace: &self.namespace, resource, name, verb }
+        Asked {
+            url: self.endpoint.url(),
+            credentials,
+            namespace: &self.namespace,
+            resource,
+            name,
+            verb,
+            verbs: self.verbs,
+        }
     }
 }
 

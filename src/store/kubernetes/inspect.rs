@@ -17,7 +17,7 @@ use tokio::runtime::{Builder, Runtime};
 use super::answer::{Response, is_missing, message_of, other};
 use super::client::{Client, ListError};
 use super::lists::PAGE;
-use super::manifest::{OPEN, STEM, listed};
+use super::manifest::{MIRROR, OPEN, STEM, listed};
 use super::object::ObjectError;
 use super::request::{self, ListPage};
 use super::resource::{GROUP, Place, RESOURCES, Resource, Stretch, VERSION};
@@ -80,7 +80,7 @@ pub struct ReadTimes {
 pub struct ResourceReport {
     /// How many there are.
     pub objects: u64,
-    /// Those with a lock or without a value.
+    /// Those with a lock or without a value, which a transaction has left.
     pub open: Vec<OpenObject>,
     /// Those that are not as kube-ipam writes them.
     pub faulty: Vec<FaultyObject>,
@@ -302,12 +302,13 @@ impl KubernetesInspector {
         report.objects += 1;
         let corrupt = |error| StoreError::Corrupt(Cause::new(error));
         let AnyObject { metadata } = AnyObject::deserialize(&item).map_err(corrupt)?;
-        let object = name_of(resource, &metadata.name);
+        let object = ObjectName::of(resource, &metadata.name);
         let fault = match listed(item) {
             Ok(stored) => {
                 let key = &stored.object.key;
-                if stored.object.is_open() {
-                    let is_locked = stored.object.lock().is_some();
+                let is_locked = stored.object.lock().is_some();
+                let is_mirror = metadata.labels.contains_key(MIRROR) && !is_locked;
+                if stored.object.is_open() && !is_mirror {
                     report.open.push(OpenObject { object: object.clone(), written: metadata.written(), is_locked });
                 }
                 match Place::of(key) {
@@ -332,7 +333,7 @@ impl KubernetesInspector {
         let found = self.get(&path, Deadline::after(timeout));
         // If it is not certain that the original exists, the copy must not be deleted.
         let exists = found.is_ok_and(|response| response.status == 200);
-        Some(ObjectFault::Misnamed { key, belongs_to: name_of(place.resource, &place.name), exists })
+        Some(ObjectFault::Misnamed { key, belongs_to: ObjectName::of(place.resource, &place.name), exists })
     }
 
     /// GETs a document; `None` if the server has no such path.
@@ -373,6 +374,8 @@ impl Metadata {
     }
 }
 
-fn name_of(resource: &Resource, name: &str) -> ObjectName {
-    ObjectName { resource: format!("{}.{GROUP}", resource.plural), name: name.to_owned() }
+impl ObjectName {
+    pub(super) fn of(resource: &Resource, name: &str) -> Self {
+        Self { resource: format!("{}.{GROUP}", resource.plural), name: name.to_owned() }
+    }
 }

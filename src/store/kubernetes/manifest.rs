@@ -9,13 +9,17 @@ use super::api::Stored;
 use super::name::readable_label;
 use super::object::{Object, ObjectError, Uid, Version};
 use super::resource::{GROUP, Place, VERSION};
-use crate::store::{Key, Summarize};
+use crate::store::{Key, Summarize, Summary};
 
 /// The label with a key's stem.
 pub(super) const STEM: &str = "kube-ipam.cloudnativer.io/stem";
 
 /// The label of an object whose metadata can't tell whether its key exists, because it has a lock or no value.
 pub(super) const OPEN: &str = "kube-ipam.cloudnativer.io/open";
+
+/// The label of an object that shows an entry of another store ([`super::mirror`]). A store that writes the object
+/// removes it.
+pub(super) const MIRROR: &str = "kube-ipam.cloudnativer.io/mirror";
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -49,6 +53,25 @@ pub(super) fn manifest(
     summarize: Summarize,
 ) -> Result<Json, ObjectError> {
     let summary = object.value.as_ref().map(|value| summarize(&object.key, &value.value)).unwrap_or_default();
+    with_summary(place, namespace, object, version, &summary)
+}
+
+/// The manifest with which a mirror of a key is created. It is an object without a value, and has a summary all the
+/// same.
+pub(super) fn mirror(place: &Place, namespace: &str, key: &Key, summary: &Summary) -> Result<Json, ObjectError> {
+    let object = Object { key: key.clone(), value: None, mark: None };
+    let mut manifest = with_summary(place, namespace, &object, None, summary)?;
+    manifest["metadata"]["labels"][MIRROR] = json!("true");
+    Ok(manifest)
+}
+
+fn with_summary(
+    place: &Place,
+    namespace: &str,
+    object: &Object,
+    version: Option<&Version>,
+    summary: &Summary,
+) -> Result<Json, ObjectError> {
     let mut labels = serde_json::Map::new();
     for field in SELECTABLE {
         if let Some(text) = summary.get(field) {

@@ -15,6 +15,7 @@
 //!
 //! clean       resolves what is left on one object, outside of any transaction
 //! status      what people see beside a value, which the protocol never reads
+//! mirror      objects without a value that show another store to people
 //! inspect     what the server serves, and each object by itself, for `doctor`
 //! object      what is stored, as `spec`; value and name: how it gets through the API unchanged
 //! api, step   requests and answers; what a machine does next
@@ -36,6 +37,7 @@ mod inspect;
 mod known;
 mod lists;
 mod manifest;
+mod mirror;
 mod name;
 mod object;
 mod pages;
@@ -61,6 +63,7 @@ pub use self::inspect::{
     FaultyObject, KubernetesInspector, NamespaceState, ObjectFault, ObjectName, OpenObject, ReadTimes, ResourceReport,
     ServedResources, StoreResource,
 };
+pub use self::mirror::{KubernetesMirror, Mirrored};
 pub use self::status::ObjectStatus;
 pub use self::store::{KubernetesConfig, KubernetesStore};
 pub(in crate::store) use self::watch::KubernetesWatch;

@@ -7,7 +7,7 @@ use serde_json::Value as Json;
 
 use super::api::{Change, Write as ObjectWrite};
 use super::manifest::{OPEN, STEM, delete_options, manifest};
-use super::object::ObjectError;
+use super::object::{ObjectError, Version};
 use super::resource::{GROUP, Place, Resource, Stretch, VERSION};
 use crate::store::Summarize;
 
@@ -82,14 +82,24 @@ pub(super) fn write(
     write: &ObjectWrite,
     summarize: Summarize,
 ) -> Result<http::Result<Request<Vec<u8>>>, ObjectError> {
-    let all = path(namespace, place.resource);
-    let one = || path_of(namespace, place);
     let manifest = |object, version| manifest(place, namespace, object, version, summarize);
     Ok(match write.change() {
-        Change::Create(object) => request(Method::POST, all, JSON, Some(manifest(object, None)?)),
-        Change::Replace(object, version) => request(Method::PUT, one(), JSON, Some(manifest(object, Some(version))?)),
-        Change::Delete(version) => request(Method::DELETE, one(), JSON, Some(delete_options(version))),
+        Change::Create(object) => create(namespace, place, manifest(object, None)?),
+        Change::Replace(object, version) => {
+            request(Method::PUT, path_of(namespace, place), JSON, Some(manifest(object, Some(version))?))
+        }
+        Change::Delete(version) => delete(namespace, place, version),
     })
+}
+
+/// Creates an object.
+pub(super) fn create(namespace: &str, place: &Place, manifest: Json) -> http::Result<Request<Vec<u8>>> {
+    request(Method::POST, path(namespace, place.resource), JSON, Some(manifest))
+}
+
+/// Deletes an object at this version.
+pub(super) fn delete(namespace: &str, place: &Place, version: &Version) -> http::Result<Request<Vec<u8>>> {
+    request(Method::DELETE, path_of(namespace, place), JSON, Some(delete_options(version)))
 }
 
 /// Changes fields of an object's status.

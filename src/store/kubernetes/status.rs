@@ -46,16 +46,21 @@ struct Spec {
     key: Key,
 }
 
+impl ObjectStatus {
+    /// The status of an object. `None` if the object is a copy under another name than its key's.
+    pub(super) fn of(object: Json) -> Result<Option<Self>, StoreError> {
+        let manifest = serde_json::from_value(object).map_err(|error| StoreError::Corrupt(Cause::new(error)))?;
+        let Manifest { metadata: Metadata { name, resource_version }, spec: Spec { key }, status } = manifest;
+        let is_original = Place::of(&key).is_some_and(|place| place.name == name);
+        Ok(is_original.then_some(Self { key, status, resource_version }))
+    }
+}
+
 /// Reads the status of each object of a span.
 pub(super) async fn read(client: &Client, span: &KeySpan, deadline: Deadline) -> Result<Vec<ObjectStatus>, StoreError> {
     let mut found = Vec::new();
     for object in lists::objects(client, &stretch(span)?, deadline).await? {
-        let manifest = serde_json::from_value(object).map_err(|error| StoreError::Corrupt(Cause::new(error)))?;
-        let Manifest { metadata: Metadata { name, resource_version }, spec: Spec { key }, status } = manifest;
-        // A copy under another name is not the key's object.
-        if span.contains(&key) && Place::of(&key).is_some_and(|place| place.name == name) {
-            found.push(ObjectStatus { key, status, resource_version });
-        }
+        found.extend(ObjectStatus::of(object)?.filter(|status| span.contains(&status.key)));
     }
     Ok(found)
 }

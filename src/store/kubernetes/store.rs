@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 use tokio::sync::OnceCell;
 
-use super::client::{Client, without_summary};
+use super::client::{Client, STORE_VERBS, without_summary};
 use super::driver;
 use super::pages;
 use super::remains;
@@ -98,7 +98,7 @@ impl KubernetesConfig {
     /// The RBAC rule that a node needs for it, in the namespace: groups, resources and verbs.
     pub fn rule() -> (&'static str, Vec<&'static str>, [&'static str; 5]) {
         let resources = RESOURCES.iter().map(|resource| resource.plural).collect();
-        (GROUP, resources, ["get", "list", "create", "update", "delete"])
+        (GROUP, resources, STORE_VERBS)
     }
 }
 

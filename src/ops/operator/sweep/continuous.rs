@@ -13,12 +13,13 @@ use crate::error::Error;
 use crate::ipam::keys;
 use crate::ipam::name::Name;
 use crate::ipam::recovery::Progress;
+use crate::ipam::summary::summarize;
 use crate::ipam::sweep::{LeakReason, LeakReport, Plan, Target, Verdict};
 use crate::ipam::usage::Usage;
 use crate::ops::Session;
 use crate::ops::operator::{network_status, usage_samples};
 use crate::ops::recovery::progress;
-use crate::store::{Revision, StoreConfig};
+use crate::store::{Key, Revision, StoreConfig, Summary};
 
 /// The reports of the last passes. They are as large as the number of leak candidates, not the store.
 #[derive(Debug, Default)]
@@ -29,6 +30,16 @@ pub struct ContinuousSweep {
     held: Option<usize>,
     /// Why the status of networks was not written after the last such pass. The same reason is logged once.
     status_problem: Option<String>,
+    /// The namespace of the objects that show the networks of a store without objects, if there are to be any.
+    network_objects: Option<String>,
+}
+
+/// What a pass over the whole store read besides leaks.
+#[derive(Debug, Default)]
+struct StoreContent {
+    usage: Usage,
+    /// The summary of each definition of a network.
+    definitions: BTreeMap<Key, Summary>,
 }
 
 /// The scope of a pass.
@@ -59,6 +70,12 @@ pub struct SweepPass {
 }
 
 impl ContinuousSweep {
+    /// Shows the networks of a store outside of the Kubernetes API in objects of this namespace.
+    #[must_use]
+    pub fn showing_networks_in(self, namespace: Option<String>) -> Self {
+        Self { network_objects: namespace, ..self }
+    }
+
     /// Runs one pass, and frees what an earlier one reported as well. `may_continue` is checked before each release.
     pub fn next(
         &mut self,
@@ -81,17 +98,15 @@ impl ContinuousSweep {
         run.last = std::mem::take(&mut self.last);
         let passed = match &nodes {
             Some((nodes, api, held)) => run.pass_nodes(api, nodes, *held).map(|plan| (plan, None)),
-            None => run.pass_store(api).map(|(plan, usage)| (plan, Some(usage))),
+            None => run.pass_store(api).map(|(plan, content)| (plan, Some(content))),
         };
         self.last = std::mem::take(&mut run.last);
-        let (plan, usage) = passed?;
-        if let Some(usage) = &usage
-            && let Err(error) = usage_samples::write(run.session()?, usage, Timestamp::now())
-        {
-            tracing::warn!(error = %error.full(), "today's sample of the usage was not stored");
-        }
-        if let Some(usage) = &usage {
-            self.show(run.session()?, usage, may_continue);
+        let (plan, content) = passed?;
+        if let Some(content) = &content {
+            if let Err(error) = usage_samples::write(run.session()?, &content.usage, Timestamp::now()) {
+                tracing::warn!(error = %error.full(), "today's sample of the usage was not stored");
+            }
+            self.show(run.session()?, api, content, may_continue);
         }
         if nodes.is_none() {
             self.held = Some(plan.tally.held);
@@ -100,12 +115,24 @@ impl ContinuousSweep {
         let released = run.release(plan, api);
         let report = SweepReport { asked: api.is_some(), named: run.adopt_unnamed(), ..released };
         let scope = nodes.map_or(PassScope::Store, |(nodes, ..)| PassScope::Nodes(nodes));
-        Ok(SweepPass { scope, candidates: self.candidates(&report), report, to_confirm, usage, recovery })
+        let (candidates, usage) = (self.candidates(&report), content.map(|content| content.usage));
+        Ok(SweepPass { scope, candidates, report, to_confirm, usage, recovery })
     }
 
     /// Shows how full networks are. Nothing depends on it, so a failure is only logged.
-    fn show(&mut self, session: &Session, usage: &Usage, may_continue: &dyn Fn() -> bool) {
-        let problem = match network_status::write(session, usage, Timestamp::now(), may_continue) {
+    fn show(
+        &mut self,
+        session: &Session,
+        api: Option<&ApiServer>,
+        StoreContent { usage, definitions }: &StoreContent,
+        may_continue: &dyn Fn() -> bool,
+    ) {
+        let now = Timestamp::now();
+        let written = match api.zip(self.network_objects.as_deref()) {
+            Some(place) => network_status::write_mirrors(place, definitions, usage, now, may_continue),
+            None => network_status::write(session, usage, now, may_continue),
+        };
+        let problem = match written {
             Ok(written) => {
                 tracing::debug!(written, "the status of networks is current");
                 None
@@ -133,13 +160,16 @@ impl ContinuousSweep {
 }
 
 impl SweepRun<'_> {
-    fn pass_store(&mut self, api: Option<&ApiServer>) -> Result<(Plan, Usage), Error> {
-        let mut usage = Usage::default();
-        self.each(&keys::all_definitions(), |entry| usage.note(entry))?;
+    fn pass_store(&mut self, api: Option<&ApiServer>) -> Result<(Plan, StoreContent), Error> {
+        let StoreContent { mut usage, mut definitions } = StoreContent::default();
+        self.each(&keys::all_definitions(), |entry| {
+            usage.note(entry);
+            definitions.insert(entry.key.clone(), summarize(&entry.key, &entry.value));
+        })?;
         self.collect_remains();
         self.clear_cooldowns();
         let plan = self.plan(|run| run.scan_all(api, |vrf, ip, lease| usage.note_lease(vrf, ip, lease)))?;
-        Ok((plan, usage))
+        Ok((plan, StoreContent { usage, definitions }))
     }
 
     fn pass_nodes(&mut self, api: &ApiServer, nodes: &BTreeSet<Name>, held: usize) -> Result<Plan, Error> {

@@ -23,6 +23,7 @@ fn asked(verb: &'static str) -> Asked<'static> {
         resource: &RESOURCES[0],
         name: if verb == "list" { "" } else { "a" },
         verb,
+        verbs: &ALL,
     }
 }
 
@@ -99,7 +100,7 @@ fn an_absence_is_only_the_servers_own_404_about_this_object() {
             status: 404,
             body: no_namespace,
             meaning: "not applied: there is no namespace ipam in the cluster of https://api:6443; kube-ipam keeps its \
-                      leases in it: create it",
+                      objects in it: create it",
         },
         Case { verbs: &ALL, status: 404, body: "404 page not found\n".to_owned(), meaning: not_installed },
         Case { verbs: &ALL, status: 404, body: unknown, meaning: not_installed },
@@ -228,7 +229,7 @@ fn whoever_is_refused_is_told_what_to_correct() {
             verbs: &["create"],
             status: 403,
             body: status(ending, "Forbidden", &about("a")),
-            meaning: "not applied: namespace ipam is being deleted, and kube-ipam's leases with it; let it be, or restore \
+            meaning: "not applied: namespace ipam is being deleted, and kube-ipam's objects with it; let it be, or restore \
                       them",
         },
         Case {

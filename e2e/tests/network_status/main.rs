@@ -2,122 +2,16 @@
 //! alone.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test's verdict is a panic")]
 
-use std::fs::{self, File};
-use std::path::PathBuf;
-use std::process::{Child, Stdio};
-use std::time::Duration;
+mod host;
+mod mirrors;
 
-use kube_ipam::deadline::Deadline;
-use kube_ipam::ops::Session;
-use kube_ipam::store::{KeySpan, KubernetesConfig, Op, StoreConfig, Txn};
-use kube_ipam_e2e::api_server::{ApiServer, Tenant, User};
-use kube_ipam_e2e::node::Node;
-use kube_ipam_e2e::operator::{self, printed};
+use kube_ipam::store::{KeySpan, KubernetesConfig, Op, Txn};
+use kube_ipam_e2e::api_server::ApiServer;
+use kube_ipam_e2e::operator::printed;
 use kube_ipam_e2e::wait_until;
 use serde_json::{Value, json};
 
-/// A definition of network blue: 11 random addresses, and 2 of pool db.
-const BLUE: &str = r#"{
-    "subnet": "10.1.0.0/28", "cooldown": "1h", "pools": { "db": { "addresses": ["10.1.0.13-10.1.0.14"], "namespaces": ["*"] } }
-}"#;
-
-/// The same network in another rack.
-const ELSEWHERE: &str = r#"{ "subnet": "10.2.0.0/28", "cooldown": "0s" }"#;
-
-/// A node of a tenant.
-struct Host<'tenant> {
-    tenant: &'tenant Tenant<'static>,
-    node: Node,
-}
-
-/// A controller that ends with its test.
-struct Controller {
-    process: Child,
-    log: PathBuf,
-}
-
-impl Drop for Controller {
-    fn drop(&mut self) {
-        // It may have ended by itself.
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-    }
-}
-
-impl Controller {
-    fn log(&self) -> String {
-        fs::read_to_string(&self.log).unwrap()
-    }
-}
-
-impl<'tenant> Host<'tenant> {
-    fn new(tenant: &'tenant Tenant<'static>) -> Self {
-        let node = Node::on_kubernetes(tenant);
-        node.set_defaults(&json!({ "annotations": true, "sweep": { "minAge": "0s" } }));
-        Self { tenant, node }
-    }
-
-    /// An ADD of a pod, with this definition of the network. Returns its address.
-    fn add(&self, pod: &str, definition: &str) -> String {
-        let object = self.tenant.pod(pod, &json!({}), "node-1").unwrap();
-        let (namespace, uid) = (self.tenant.namespace(), object["metadata"]["uid"].as_str().unwrap());
-        let args = format!("IgnoreUnknown=1;K8S_POD_NAMESPACE={namespace};K8S_POD_NAME={pod};K8S_POD_UID={uid}");
-        let network = self.node.network(serde_json::from_str(definition).unwrap());
-        let address = network.call("ADD", &format!("c-{pod}")).args(&args).run().ok().address();
-        address.split('/').next().unwrap().to_owned()
-    }
-
-    fn del(&self, pod: &str, definition: &str) {
-        self.node.network(serde_json::from_str(definition).unwrap()).del(&format!("c-{pod}")).ok();
-    }
-
-    /// A controller with this user's kubeconfig.
-    fn control(&self, name: &str, user: &User) -> Controller {
-        let options = ["controller", "--listen", "127.0.0.1:0", "--interval", "100ms", "--settle", "20ms"];
-        let mut command = operator::command(&self.node, &options);
-        command.args(["--lease-name", name, "--lease-namespace", self.tenant.namespace(), "--kubeconfig"]);
-        command.arg(&user.kubeconfig).stdout(Stdio::null());
-        let log = self.node.path(&format!("{name}.log"));
-        Controller { process: command.stderr(File::create(&log).unwrap()).spawn().unwrap(), log }
-    }
-
-    /// The path of all networks, or of one.
-    fn path(&self, name: &str) -> String {
-        let (group, ..) = KubernetesConfig::rule();
-        format!("/apis/{group}/v1alpha1/namespaces/{}/ipnetworks{name}", self.tenant.namespace())
-    }
-
-    /// The object of the definition with this subnet.
-    fn object(&self, subnet: &str) -> Option<Value> {
-        let list = self.tenant.server().admin().get(&self.path("")).unwrap();
-        let has_subnet = |item: &&Value| item["spec"]["summary"]["subnets"] == subnet;
-        list["items"].as_array().unwrap().iter().find(has_subnet).cloned()
-    }
-
-    /// Its status without the time.
-    fn status(&self, subnet: &str) -> Value {
-        let mut status = self.object(subnet).map_or(Value::Null, |mut object| object["status"].take());
-        status.as_object_mut().map(|fields| fields.remove("observed"));
-        status
-    }
-
-    /// Waits until the totals of a definition are these: held, reserved, resting and free.
-    fn shows(&self, subnet: &str, counts: [u64; 4]) {
-        let [held, reserved, resting, free] = counts.map(|count| json!(count));
-        wait_until(&format!("{subnet} shows {counts:?}"), || {
-            let status = self.status(subnet);
-            ["held", "reserved", "resting", "free"].map(|field| &status[field]) == [&held, &reserved, &resting, &free]
-        });
-    }
-
-    fn session(&self) -> Session {
-        Session::open(StoreConfig::Kubernetes(self.tenant.store()), None).unwrap()
-    }
-}
-
-fn soon() -> Deadline {
-    Deadline::after(Duration::from_secs(60))
-}
+use self::host::{BLUE, ELSEWHERE, Host, held, soon};
 
 /// The cells of a table that kubectl prints. Columns are two spaces apart.
 fn cells(table: &str) -> Vec<Vec<&str>> {
@@ -233,10 +127,7 @@ fn without_the_right_the_log_says_once_what_to_grant_and_sweeps_go_on() {
     wait_until("the log says what to grant", || controller.log().contains(grant));
     for (pod, left) in [("gone", 2), ("lost", 1)] {
         tenant.delete_pod(pod).unwrap();
-        wait_until("the address is free", || {
-            let listed: Vec<Value> = serde_json::from_str(&printed(&host.node, &["list", "-o", "json"])).unwrap();
-            listed.iter().filter(|lease| lease["state"] == "held").count() == left
-        });
+        wait_until("the address is free", || held(&host) == left);
     }
     let log = controller.log();
     assert!(log.contains(r#"resources [\"ipnetworks/status\"], verbs [\"patch\"]"#), "{log}");
