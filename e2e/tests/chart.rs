@@ -33,20 +33,36 @@ fn comparable(objects: Vec<Value>) -> Objects {
     comparable
 }
 
+/// The definitions of the store's resources.
+fn definitions() -> Vec<Value> {
+    let text = fs::read_to_string(root().join("examples/install/resources.yaml")).unwrap();
+    serde_saphyr::from_multiple(&text).unwrap()
+}
+
 #[test]
 fn with_each_store_its_objects_are_those_of_the_examples() {
     let Some(helm) = Helm::installed_or_skip("with_each_store_its_objects_are_those_of_the_examples") else { return };
     let defaults = fs::read_to_string(root().join("examples/install-etcd/kube-ipam.json")).unwrap();
     let defaults: Value = serde_json::from_str(&defaults).unwrap();
     let urls: Vec<&str> = defaults["etcdConfig"]["etcdURL"].as_str().unwrap().split(',').collect();
+    let shown = json!({ "networkObjects": true });
+    let of_networks = |object: &Value| object["spec"]["names"]["plural"] == "ipnetworks";
     let cases = [
         (json!({}), &["install", "install/controller"][..]),
+        (json!({ "controller": shown }), &["install", "install/controller"]),
         (json!({ "store": "etcd", "etcd": { "urls": urls } }), &["install-etcd", "install/controller"]),
+        (
+            json!({ "store": "etcd", "etcd": { "urls": urls }, "controller": shown }),
+            &["install-etcd", "install-etcd/network-objects"],
+        ),
         // The controller is for a store that nodes share.
         (json!({ "store": "embedded" }), &["install-embedded"]),
     ];
     for (values, folders) in cases {
         let examples = folders.iter().flat_map(|folder| kustomize(&root().join("examples").join(folder)).unwrap());
+        // Its definition is not in a folder of its own.
+        let apart = values["store"] == "etcd" && values["controller"] == shown;
+        let examples = examples.chain(definitions().into_iter().filter(|object| apart && of_networks(object)));
         // Helm creates it, or whoever installs the chart.
         let examples = comparable(examples.filter(|object| object["kind"] != "Namespace").collect());
         let release = comparable(helm.template("kube-ipam", &values).unwrap());
@@ -114,8 +130,8 @@ fn an_api_server_accepts_all_objects() {
     tenant.apply_file(&root().join("e2e/src/kubernetes/network-attachment-definition.yaml")).unwrap();
     let folder = tempfile::Builder::new().prefix("kube-ipam-").tempdir().unwrap();
     let file = folder.path().join("release.json");
-    for values in [json!({}), all_values(), json!({ "store": "etcd", "etcd": { "urls": ["https://192.0.2.1:2379"] } })]
-    {
+    let of_etcd = |controller: Value| json!({ "store": "etcd", "etcd": { "urls": ["https://192.0.2.1:2379"] }, "controller": controller });
+    for values in [json!({}), all_values(), of_etcd(json!({})), of_etcd(json!({ "networkObjects": true }))] {
         let items = helm.template(tenant.namespace(), &values).unwrap();
         let list = json!({ "apiVersion": "v1", "kind": "List", "items": items });
         fs::write(&file, list.to_string()).unwrap();

@@ -42,3 +42,8 @@ imagePullSecrets:
 {{- define "kube-ipam.hasController" -}}
 {{- if and .Values.controller.enabled (ne .Values.store "embedded") }}true{{ end -}}
 {{- end }}
+
+{{- /* Whether the controller shows the networks of a store that has no objects of its own. */ -}}
+{{- define "kube-ipam.networkObjects" -}}
+{{- if and .Values.controller.networkObjects (eq .Values.store "etcd") (include "kube-ipam.hasController" .) }}true{{ end -}}
+{{- end }}
