@@ -8,7 +8,7 @@ use crate::explain::{Command, Commands, Tool};
 use crate::ops::operator::doctor::store::custom_resources_rights;
 use crate::ops::operator::doctor::subject::{Subject, commands};
 use crate::ops::operator::doctor::{Context, Outcome, Remedy, Status};
-use crate::store::StoreConfig;
+use crate::store::{KubernetesMirror, StoreConfig};
 
 /// The account of examples/install/controller.
 const ACCOUNT: AccountRef<'_> = AccountRef { namespace: controller::NAMESPACE, name: controller::NAME };
@@ -23,9 +23,14 @@ const fn lease(verb: &'static str) -> Right {
     Right { name: Some(controller::NAME), ..right("coordination.k8s.io", "leases", verb) }
 }
 
-/// Only the controller writes how full networks are, into the store in the Kubernetes API.
+/// Only the controller writes how full networks are: into the store in the Kubernetes API, or into mirrors of another one.
 const STATUS: Right = right("kube-ipam.cloudnativer.io", "ipnetworks/status", "patch");
 const NO_STATUS: &str = "without it, kubectl does not show how full networks are";
+
+/// The rights to mirrors of another store (`--network-objects`).
+fn mirror_rights() -> impl Iterator<Item = Right> {
+    KubernetesMirror::VERBS.into_iter().map(|verb| right(STATUS.group, "ipnetworks", verb)).chain([STATUS])
+}
 
 const CLUSTER: Right = Right { name: Some("kube-system"), ..right("", "namespaces", "get") };
 
@@ -106,9 +111,7 @@ fn judge(
     is_cluster_named: bool,
     next: &Commands,
 ) -> Vec<Outcome> {
-    let allows =
-        |right: &Right| rules.rules.iter().any(|rule| rule.allows(right.group, right.resource, right.verb, right.name));
-    let lacking = NEEDS.iter().filter(|(right, ..)| !allows(right));
+    let lacking = NEEDS.iter().filter(|(right, ..)| !allows(rules, right));
     // A controller whose defaults name the cluster does not ask for it.
     let lacking = lacking.filter(|(right, ..)| !(is_cluster_named && right.resource == CLUSTER.resource));
     let mut outcomes: Vec<Outcome> = lacking
@@ -121,13 +124,17 @@ fn judge(
         })
         .collect();
     outcomes.extend(store.and_then(|(namespace, rules)| lacks_store(subject, namespace, rules, next)));
-    outcomes.extend(store.and_then(|(namespace, rules)| lacks_status(subject, namespace, rules, next)));
+    outcomes.extend(match store {
+        Some((namespace, rules)) => lacks_status(subject, namespace, rules, next),
+        None => lacks_mirrors(subject, rules, next),
+    });
     let of_store = store.map(|_| custom_resources_rights::needed()).into_iter().flatten();
     let needed: Vec<Right> = NEEDS
         .iter()
         .map(|(right, ..)| *right)
         .chain(OF_OTHER_KINDS)
-        .chain([HOST_ACCESS, STATUS])
+        .chain([HOST_ACCESS])
+        .chain(mirror_rights())
         .chain(of_store)
         .collect();
     let surplus: Vec<String> = rules.rules.iter().flat_map(|rule| surplus(rule, &needed)).collect();
@@ -167,7 +174,7 @@ fn lacks_store(subject: &Subject, namespace: &str, rules: &AccessRules, next: &C
 
 /// That the account may not write the status of networks.
 fn lacks_status(subject: &Subject, namespace: &str, rules: &AccessRules, next: &Commands) -> Option<Outcome> {
-    if rules.rules.iter().any(|rule| rule.allows(STATUS.group, STATUS.resource, STATUS.verb, STATUS.name)) {
+    if allows(rules, &STATUS) {
         return None;
     }
     let what = format!("{} {} in namespace {namespace}", STATUS.verb, resource(STATUS.group, STATUS.resource));
@@ -181,6 +188,29 @@ fn lacks_status(subject: &Subject, namespace: &str, rules: &AccessRules, next: &
             ),
         ),
     })
+}
+
+/// That the account may make mirrors, but lacks another right to them. If it may not make any, nobody has asked for them.
+fn lacks_mirrors(subject: &Subject, rules: &AccessRules, next: &Commands) -> Option<Outcome> {
+    let lacking: Vec<Right> = mirror_rights().filter(|right| !allows(rules, right)).collect();
+    let makes_none = lacking.iter().any(|right| right.verb == "create");
+    if lacking.is_empty() || makes_none || rules.incomplete.is_some() {
+        return None;
+    }
+    let words = |right: &Right| format!("{} {}", right.verb, resource(right.group, right.resource));
+    let what: Vec<String> = lacking.iter().map(words).collect();
+    Some(subject.warning(
+        format!("it may not {} in namespace {}; {NO_STATUS}", what.join(", "), ACCOUNT.namespace),
+        commands(
+            "apply examples/install-etcd/network-objects, or add the rules of its role to the account's",
+            [next.kubectl(&["-n", ACCOUNT.namespace, "edit", "role", "kube-ipam-network-objects"])],
+        ),
+    ))
+}
+
+/// Whether rules allow a right.
+fn allows(rules: &AccessRules, right: &Right) -> bool {
+    rules.rules.iter().any(|rule| rule.allows(right.group, right.resource, right.verb, right.name))
 }
 
 fn grant(right: &Right, next: &Commands) -> Remedy {
@@ -278,6 +308,27 @@ mod tests {
             lacking[0]
                 .message
                 .ends_with("in namespace kube-ipam, where the store is; without it, the controller frees nothing")
+        );
+    }
+
+    #[test]
+    fn whoever_may_make_mirrors_needs_all_rights_to_them() {
+        let mirrors: Vec<AccessRule> = mirror_rights().map(|right| granted(&right)).collect();
+        let judged_with =
+            |rules: &[AccessRule]| judged(all().into_iter().chain(rules.iter().cloned()).collect(), false).remove(0);
+        assert_eq!(judged_with(&[]).status, Status::Ok);
+        assert_eq!(judged_with(&mirrors).status, Status::Ok);
+        // Those of a store in the API server, which is another one here.
+        assert_eq!(judged_with(&[granted(&STATUS)]).status, Status::Ok);
+        let found = judged_with(&mirrors[..3]);
+        assert_eq!(
+            (found.status, found.message.as_str()),
+            (
+                Status::Warning,
+                "account: it may not delete ipnetworks.kube-ipam.cloudnativer.io, patch \
+                 ipnetworks/status.kube-ipam.cloudnativer.io in namespace kube-ipam; without it, kubectl does not show how \
+                 full networks are"
+            )
         );
     }
 
