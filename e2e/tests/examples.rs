@@ -519,26 +519,3 @@ fn the_virtual_machine_of_the_examples_has_a_claim_on_a_network_that_keeps_its_a
     let network = networks(&config).remove(0);
     assert!(globs_admit(&network.namespaces, machine["metadata"]["namespace"].as_str()));
 }
-
-#[test]
-fn every_alert_is_over_metrics_and_labels_that_there_are() {
-    let page = fs::read_to_string(root().join("docs/reference-metrics.md")).unwrap();
-    let rules = documents(&root().join("examples/prometheus/alerts.yaml")).remove(0);
-    let groups = rules["groups"].as_array().unwrap();
-    let rules: Vec<&Value> = groups.iter().flat_map(|group| group["rules"].as_array().unwrap()).collect();
-    assert!(rules.len() >= 8);
-    for rule in rules {
-        let (name, expr) = (rule["alert"].as_str().unwrap(), rule["expr"].as_str().unwrap());
-        let words: Vec<&str> = expr.split(|c: char| !c.is_ascii_alphanumeric() && c != '_').collect();
-        let metrics: Vec<&str> = words.into_iter().filter(|word| word.starts_with("kube_ipam_")).collect();
-        assert!(!metrics.is_empty(), "{name}");
-        let selected = expr.split("by (").skip(1).flat_map(|rest| rest.split(')').next().unwrap().split(", "));
-        for known in metrics.into_iter().chain(selected) {
-            assert!(page.contains(&format!("`{known}`")), "{name}: there is no {known}");
-        }
-        for key in ["summary", "description"] {
-            assert!(rule["annotations"][key].as_str().is_some_and(|text| !text.is_empty()), "{name}: {key}");
-        }
-        assert!(rule["labels"]["severity"].is_string() && rule["for"].is_string(), "{name}");
-    }
-}
