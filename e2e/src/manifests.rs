@@ -22,8 +22,7 @@ pub struct Helm {
 impl Helm {
     /// `None`, with the test reported as skipped, if it is not installed.
     pub fn installed_or_skip(test: &str) -> Option<Self> {
-        let version = SOURCES.split("helm.sh/helm/v3 ").nth(1).and_then(|rest| rest.split_whitespace().next());
-        let program = cache().join(format!("helm-{}", version.unwrap_or_default())).join("helm");
+        let program = helm();
         if !program.exists() {
             skip(test, &format!("{} does not exist; e2e/setup builds it", program.display()));
             return None;
@@ -75,6 +74,14 @@ impl Helm {
         self.run_in(tenant, &args).map(drop)
     }
 
+    /// Installs it in a tenant's namespace, where its objects may be there already, applied by somebody else.
+    ///
+    /// # Errors
+    /// If Helm or the API server refuses it.
+    pub fn take_over(&self, tenant: &Tenant<'_>) -> Result<()> {
+        self.run_in(tenant, &["install", "kube-ipam", &chart().display().to_string(), "--take-ownership"]).map(drop)
+    }
+
     /// Uninstalls it.
     ///
     /// # Errors
@@ -94,6 +101,12 @@ impl Helm {
         let output = Command::new(&self.program).env_clear().env("HOME", home.path()).args(args).output()?;
         printed(&output, &format!("helm {}", args.join(" ")))
     }
+}
+
+/// The program that e2e/setup-kubernetes builds.
+pub(crate) fn helm() -> PathBuf {
+    let version = SOURCES.split("helm.sh/helm/v3 ").nth(1).and_then(|rest| rest.split_whitespace().next());
+    cache().join(format!("helm-{}", version.unwrap_or_default())).join("helm")
 }
 
 /// The folder of the chart.

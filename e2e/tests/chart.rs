@@ -2,11 +2,12 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test's verdict is a panic")]
 
 use std::collections::BTreeMap;
-use std::fs;
+use std::{fs, slice};
 
 use kube_ipam::config::{self, Purpose};
 use kube_ipam::ipam::name::Name;
-use kube_ipam_e2e::api_server::ApiServer;
+use kube_ipam_e2e::Result;
+use kube_ipam_e2e::api_server::{ApiServer, Tenant};
 use kube_ipam_e2e::checkout::root;
 use kube_ipam_e2e::manifests::{Helm, chart, kustomize};
 use kube_ipam_e2e::node::Node;
@@ -15,13 +16,17 @@ use serde_json::{Value, json};
 /// Objects by kind and name.
 type Objects = BTreeMap<(String, String), Value>;
 
-/// The objects, without what can be written in several ways: texts of JSON, and Helm's own annotation.
+/// The objects, without what can be written in several ways, and what only Helm needs: texts of JSON, Helm's own
+/// annotation, and the checksum that restarts the controller.
 fn comparable(objects: Vec<Value>) -> Objects {
     let mut comparable = Objects::new();
     for mut object in objects {
         let [kind, name] = [&object["kind"], &object["metadata"]["name"]].map(|text| text.as_str().unwrap().to_owned());
         if kind == "CustomResourceDefinition" {
             object["metadata"].as_object_mut().unwrap().remove("annotations");
+        }
+        if kind == "Deployment" {
+            object["spec"]["template"]["metadata"].as_object_mut().unwrap().remove("annotations");
         }
         if let Some(Value::String(text)) = object.pointer_mut("/data/kube-ipam.json") {
             let defaults: Value = serde_json::from_str(text).unwrap();
@@ -122,24 +127,96 @@ fn all_values() -> Value {
     })
 }
 
+/// The names of these objects if an API server accepts all of them, and else its refusal. Creates nothing.
+fn dry_run(tenant: &Tenant<'_>, items: &[Value]) -> Result<String> {
+    let folder = tempfile::Builder::new().prefix("kube-ipam-").tempdir()?;
+    let file = folder.path().join("release.json");
+    fs::write(&file, json!({ "apiVersion": "v1", "kind": "List", "items": items }).to_string())?;
+    let args = ["apply", "--server-side", "--dry-run=server", "--validate=strict", "--output", "name", "--filename"];
+    tenant.kubectl(&[&args[..], &[&file.display().to_string()]].concat())
+}
+
 #[test]
 fn an_api_server_accepts_all_objects() {
     let test = "an_api_server_accepts_all_objects";
     let (Some(helm), Some(server)) = (Helm::installed_or_skip(test), ApiServer::shared(test)) else { return };
     let tenant = server.tenant().unwrap();
     tenant.apply_file(&root().join("e2e/src/kubernetes/network-attachment-definition.yaml")).unwrap();
-    let folder = tempfile::Builder::new().prefix("kube-ipam-").tempdir().unwrap();
-    let file = folder.path().join("release.json");
     let of_etcd = |controller: Value| json!({ "store": "etcd", "etcd": { "urls": ["https://192.0.2.1:2379"] }, "controller": controller });
     for values in [json!({}), all_values(), of_etcd(json!({})), of_etcd(json!({ "networkObjects": true }))] {
         let items = helm.template(tenant.namespace(), &values).unwrap();
-        let list = json!({ "apiVersion": "v1", "kind": "List", "items": items });
-        fs::write(&file, list.to_string()).unwrap();
-        let args =
-            ["apply", "--server-side", "--dry-run=server", "--validate=strict", "--output", "name", "--filename"];
-        let accepted = tenant.kubectl(&[&args[..], &[file.to_str().unwrap()]].concat()).unwrap();
+        let accepted = dry_run(&tenant, &items).unwrap();
         assert_eq!(accepted.lines().count(), items.len(), "{accepted}");
     }
+}
+
+/// The object of this kind.
+fn the<'a>(objects: &'a [Value], kind: &str) -> &'a Value {
+    objects.iter().find(|object| object["kind"] == kind).unwrap_or_else(|| panic!("no {kind}"))
+}
+
+/// The values for the objects of the Prometheus operator.
+fn monitored() -> Value {
+    json!({ "metrics": {
+        "serviceMonitor": { "enabled": true, "labels": { "release": "prometheus" }, "interval": "1m30s" },
+        "prometheusRule": { "enabled": true, "labels": { "release": "prometheus" } },
+    } })
+}
+
+#[test]
+fn an_api_server_with_the_prometheus_operator_accepts_its_objects_and_no_mistake_in_them() {
+    let test = "an_api_server_with_the_prometheus_operator_accepts_its_objects_and_no_mistake_in_them";
+    let (Some(helm), Some(server)) = (Helm::installed_or_skip(test), ApiServer::shared(test)) else { return };
+    let tenant = server.tenant().unwrap();
+    tenant.apply_file(&root().join("e2e/src/api_server/prometheus-operator.yaml")).unwrap();
+    let objects = helm.template(tenant.namespace(), &monitored()).unwrap();
+    let [monitor, rules] = ["ServiceMonitor", "PrometheusRule"].map(|kind| the(&objects, kind).clone());
+    for object in [&monitor, &rules] {
+        assert_eq!(object["metadata"]["labels"], json!({ "release": "prometheus" }));
+        dry_run(&tenant, slice::from_ref(object)).unwrap();
+    }
+    for (object, field, mistake) in [
+        (&monitor, "/spec/endpoints/0/interval", json!("soon")),
+        (&monitor, "/spec/endpoints/0", json!({ "port": "metrics", "honourLabels": true })),
+        (&rules, "/spec/groups/0/rules/0/for", json!("soon")),
+        (&rules, "/spec/groups/0/rules/0/labels/severity", json!(1)),
+        (&rules, "/spec/groups/0/rules/0", json!({ "alert": "NoExpression" })),
+    ] {
+        let mut wrong = object.clone();
+        *wrong.pointer_mut(field).unwrap() = mistake;
+        assert!(dry_run(&tenant, &[wrong]).is_err(), "{field}");
+    }
+    // Nobody else's alerts name the namespace of this release.
+    let text = rules["spec"].to_string();
+    assert!(text.contains(&format!("kubectl -n {} get pods", tenant.namespace())) && !text.contains("-n kube-ipam "));
+}
+
+#[test]
+fn the_monitor_reads_the_port_of_the_controller_and_keeps_the_namespaces_of_pods() {
+    let test = "the_monitor_reads_the_port_of_the_controller_and_keeps_the_namespaces_of_pods";
+    let Some(helm) = Helm::installed_or_skip(test) else { return };
+    let objects = helm.template("kube-ipam", &monitored()).unwrap();
+    let [monitor, service] = ["ServiceMonitor", "Service"].map(|kind| the(&objects, kind));
+    assert_eq!(monitor["spec"]["selector"]["matchLabels"], service["metadata"]["labels"]);
+    let endpoint = &monitor["spec"]["endpoints"][0];
+    let port = &service["spec"]["ports"][0];
+    assert_eq!(endpoint["port"], port["name"]);
+    let template = &the(&objects, "Deployment")["spec"]["template"];
+    assert_eq!(service["spec"]["selector"], template["metadata"]["labels"]);
+    assert_eq!(port["targetPort"], template["spec"]["containers"][0]["ports"][0]["name"]);
+    // A metric has a label of this name, and so has what Prometheus knows of its target.
+    assert_eq!(endpoint["honorLabels"], json!(true));
+}
+
+#[test]
+fn new_defaults_restart_the_controller_alone() {
+    let Some(helm) = Helm::installed_or_skip("new_defaults_restart_the_controller_alone") else { return };
+    let render = |values| helm.template("kube-ipam", &values).unwrap();
+    let [before, after] = [json!({}), json!({ "defaults": { "cooldown": "45s" } })].map(render);
+    let changed = before.iter().zip(&after).filter(|(before, after)| before != after);
+    let kinds: Vec<&str> = changed.map(|(before, _)| before["kind"].as_str().unwrap()).collect();
+    // The installer follows the ConfigMap, and the controller reads it when it starts.
+    assert_eq!(kinds, ["ConfigMap", "Deployment"]);
 }
 
 #[test]
@@ -148,7 +225,7 @@ fn each_network_of_the_values_is_served_with_the_release_s_defaults() {
     let Some(helm) = Helm::installed_or_skip(test) else { return };
     let objects = helm.template("net", &all_values()).unwrap();
     let text = |object: &Value, pointer: &str| object.pointer(pointer).unwrap().as_str().unwrap().to_owned();
-    let map = objects.iter().find(|object| object["kind"] == "ConfigMap").unwrap();
+    let map = the(&objects, "ConfigMap");
     let mut defaults: Value = serde_json::from_str(&text(map, "/data/kube-ipam.json")).unwrap();
     // The store is in the release's namespace.
     let store = json!({ "store": "kubernetes", "kubernetesConfig": { "namespace": "net" } });
@@ -185,7 +262,7 @@ fn each_preset_mounts_the_folder_that_the_installer_writes_to() {
         ("openshift", "/var/lib/cni/bin"),
     ] {
         let objects = helm.template("kube-ipam", &json!({ "nodes": { "preset": preset } })).unwrap();
-        let daemon_set = objects.iter().find(|object| object["kind"] == "DaemonSet").unwrap();
+        let daemon_set = the(&objects, "DaemonSet");
         let pod = &daemon_set["spec"]["template"]["spec"];
         let container = &pod["containers"][0];
         let volume = |list: &Value| list.as_array().unwrap().iter().find(|it| it["name"] == "cni-bin").unwrap().clone();
@@ -205,7 +282,7 @@ fn the_installer_and_its_probe_have_the_same_options() {
     let Some(helm) = Helm::installed_or_skip("the_installer_and_its_probe_have_the_same_options") else { return };
     let values = json!({ "changeStore": true, "nodes": { "preset": "k3s", "labels": "" } });
     let objects = helm.template("kube-ipam", &values).unwrap();
-    let daemon_set = objects.iter().find(|object| object["kind"] == "DaemonSet").unwrap();
+    let daemon_set = the(&objects, "DaemonSet");
     let container = &daemon_set["spec"]["template"]["spec"]["containers"][0];
     let texts = |list: &Value| serde_json::from_value::<Vec<String>>(list.clone()).unwrap();
     let args = texts(&container["args"]);
@@ -225,9 +302,27 @@ fn values_that_make_no_sense_are_refused_with_what_is_possible() {
         (json!({ "store": "etcd" }), "set the URLs of etcd's members"),
         (json!({ "nodes": { "presets": "k3s" } }), "'presets' not allowed"),
         (json!({ "networks": [{ "name": "a" }] }), "config"),
+        (json!({ "metrics": { "serviceMonitor": { "interval": "soon" } } }), "'soon' does not match pattern"),
     ] {
         let refused = helm.template("kube-ipam", &values).unwrap_err().to_string();
         assert!(refused.contains(why), "{values}: {refused}");
+    }
+}
+
+#[test]
+fn nothing_is_installed_if_the_namespace_of_a_network_is_missing() {
+    let test = "nothing_is_installed_if_the_namespace_of_a_network_is_missing";
+    let (Some(helm), Some(server)) = (Helm::installed_or_skip(test), ApiServer::shared(test)) else { return };
+    let tenant = server.tenant().unwrap();
+    tenant.apply_file(&root().join("e2e/src/kubernetes/network-attachment-definition.yaml")).unwrap();
+    let network = |namespace: &str| {
+        let settings = ["name=a", "config.type=macvlan", &format!("namespace={namespace}")];
+        settings.map(|setting| format!("networks[0].{setting}")).join(",")
+    };
+    let refused = helm.notes(&tenant, &[&network("nowhere")]).unwrap_err().to_string();
+    assert!(refused.contains("network a: namespace nowhere does not exist; create it, and try again"), "{refused}");
+    for there in ["default", tenant.namespace()] {
+        helm.notes(&tenant, &[&network(there)]).unwrap();
     }
 }
 
@@ -273,4 +368,26 @@ fn an_address_outlives_upgrades_and_the_release() {
     // It comes back to what is there.
     helm.upgrade(&tenant, &[]).unwrap();
     assert_eq!(network.call("ADD", "c-1").run().ok().address(), address);
+}
+
+#[test]
+fn what_was_there_from_the_manifests_becomes_the_release_s_if_asked() {
+    let test = "what_was_there_from_the_manifests_becomes_the_release_s_if_asked";
+    let (Some(helm), Some(server)) = (Helm::installed_or_skip(test), ApiServer::start(test)) else { return };
+    let tenant = server.tenant().unwrap();
+    // The same as those of the manifests, in the namespace of the tenant.
+    let objects = helm.template(tenant.namespace(), &json!({})).unwrap();
+    objects.iter().for_each(|object| drop(tenant.apply(object).unwrap()));
+    let generation = || {
+        let daemon_set = tenant.kubectl(&["get", "daemonset", "kube-ipam", "--output", "json"]).unwrap();
+        serde_json::from_str::<Value>(&daemon_set).unwrap()["metadata"]["generation"].clone()
+    };
+    let before = generation();
+    let refused = helm.upgrade(&tenant, &[]).unwrap_err().to_string();
+    assert!(refused.contains("invalid ownership metadata"), "{refused}");
+    helm.take_over(&tenant).unwrap();
+    assert_eq!(generation(), before, "the installer's pods would restart");
+    helm.upgrade(&tenant, &["defaults.sticky=true"]).unwrap();
+    let map = tenant.kubectl(&["get", "configmap", "kube-ipam", "--output", "yaml"]).unwrap();
+    assert!(map.contains(r#""sticky": true"#), "{map}");
 }
