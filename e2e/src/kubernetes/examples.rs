@@ -18,6 +18,9 @@ const EXAMPLES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../examples");
 /// The image of kube-ipam in `examples/install`.
 const IMAGE: &str = "docker.io/library/kube-ipam";
 
+/// The same image, as the page of the chart names it.
+const PUSHED: &str = "registry.example/kube-ipam";
+
 /// How long the installer may take on all nodes of a busy machine.
 const ROLLED_OUT: &str = "180s";
 
@@ -115,7 +118,8 @@ fn image_of_kube_ipam(version: &str, below: &Path, program: &Path) -> Result<Pat
     output(plain("strip").args(["-o"]).arg(&stripped).arg(program))?;
     // Makes the binaries of two versions differ. Nothing reads data after the sections.
     OpenOptions::new().append(true).open(&stripped)?.write_all(version.as_bytes())?;
-    let mut image = Image::new(&format!("{IMAGE}:{version}"), below, &["/kube-ipam"])?.file("kube-ipam", &stripped)?;
+    let image = Image::new(&format!("{IMAGE}:{version}"), below, &["/kube-ipam"])?;
+    let mut image = image.named(&format!("{PUSHED}:{version}")).file("kube-ipam", &stripped)?;
     fs::remove_file(stripped)?;
     for library in libraries(program) {
         let path = library.strip_prefix("/")?.display().to_string();

@@ -4,6 +4,7 @@
 //!  FOLDER/kubeconfig        all rights
 //!  FOLDER/bin/kubectl       in the network of the control plane, with this kubeconfig
 //!  FOLDER/bin/kube-ipam     in the same network
+//!  FOLDER/bin/helm          in the same network, if e2e/setup has built it
 //!  FOLDER/bin/n1, n2, …     run a command on that node
 //! ```
 
@@ -14,7 +15,7 @@ use std::process::Output;
 
 use super::machine::plain;
 use super::{Cluster, Store, control_plane};
-use crate::{Result, binary, checkout};
+use crate::{Result, binary, checkout, manifests};
 
 /// The folder of commands, which precedes those of this machine.
 const COMMANDS: &str = "bin";
@@ -39,6 +40,12 @@ impl Workstation {
         let kubectl = format!("{enter} {} --kubeconfig={} \"$@\"", kubectl.display(), this.kubeconfig().display());
         write_command(&commands.join("kubectl"), &kubectl)?;
         write_command(&commands.join("kube-ipam"), &format!("{enter} {} \"$@\"", binary::kube_ipam().display()))?;
+        let helm = manifests::helm();
+        if helm.exists() {
+            // It would keep caches in the home of whoever runs it.
+            let helm = format!("{enter} env HOME={} {} \"$@\"", folder.display(), helm.display());
+            write_command(&commands.join("helm"), &helm)?;
+        }
         for node in cluster.nodes() {
             let first = node.machine().first();
             let enter = format!("exec nsenter --target={first} --net --mount --uts --pid -- \"$@\"");

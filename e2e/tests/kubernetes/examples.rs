@@ -23,7 +23,7 @@ const LONG: Duration = Duration::from_secs(180);
 const SILENCE: Duration = Duration::from_secs(2);
 
 /// What the installer puts onto a node, and with which mode.
-const INSTALLED: [(&str, u32); 3] =
+pub(crate) const INSTALLED: [(&str, u32); 3] =
     [("/opt/cni/bin/kube-ipam", 0o755), (DEFAULTS, 0o600), ("/etc/cni/net.d/kube-ipam.d/kubeconfig", 0o600)];
 
 pub(crate) fn defaults(node: &Node) -> Result<Value> {

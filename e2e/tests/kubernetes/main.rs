@@ -11,6 +11,7 @@
 )]
 
 mod calico;
+mod chart;
 mod claims;
 mod clock;
 mod controller;
@@ -177,6 +178,7 @@ fn main() -> ExitCode {
         "calico_asks_kube_ipam_for_the_addresses_of_eth0",
         calico::with_kube_ipam,
     );
+    trials.add_chart("pods_notice_neither_an_upgrade_nor_a_rollback_nor_the_end_of_the_release", chart::life);
     trials.run()
 }
 

@@ -12,6 +12,7 @@ use kube_ipam_e2e::kubernetes::{
     Cluster, ClusterNetwork, Flavour, Options, RunningPod, Store, Tools, attachment, db, eventually, pod, web,
     with_networks,
 };
+use kube_ipam_e2e::manifests::Helm;
 use kube_ipam_e2e::{Result, skip};
 use libtest_mimic::{Arguments, Failed, Trial};
 use serde_json::{Value, json};
@@ -177,6 +178,17 @@ impl Trials {
             // What it did is not undone after a failure; the panic makes the others see that.
             body(&mut cluster, &made).unwrap_or_else(|error| panic!("{error}"));
             Namespace::end(&cluster, namespace)
+        });
+    }
+
+    /// Adds a trial on a cluster of its own to which kube-ipam does not come by itself, with Helm to install the chart.
+    pub(crate) fn add_chart(&mut self, name: &str, body: fn(&Cluster) -> Result<()>) {
+        let (title, options) = (format!("chart::{name}"), self.in_the_api.options.clone());
+        self.add_with(options.flavour, Needs { cluster: None, alone: true }, title.clone(), move |tools, _| {
+            if Helm::installed_or_skip(&title).is_none() {
+                return Ok(());
+            }
+            body(&Cluster::start(tools, options)?)
         });
     }
 

@@ -24,7 +24,7 @@ fn bring(cluster: &Cluster, version: &str) -> Result<()> {
     cluster.kubectl(&format!("--namespace kube-ipam set image daemonset/kube-ipam *=kube-ipam:{version}")).map(drop)
 }
 
-fn installed_size(cluster: &Cluster) -> Result<Vec<u64>> {
+pub(crate) fn installed_size(cluster: &Cluster) -> Result<Vec<u64>> {
     let size = |node: &Node| Ok(fs::metadata(node.machine().path("/opt/cni/bin/kube-ipam"))?.len());
     cluster.nodes().iter().map(size).collect()
 }
