@@ -14,7 +14,7 @@ use crate::ops::operator::release::{LeasedAddress, SpanSurvey};
 /// Prints what became of the address. Fails if it should have been freed and was not.
 pub(crate) fn outcome(output: &mut Output, ip: IpAddr, evicted: &Evicted) -> Result<(), CliError> {
     match evicted {
-        Evicted::Freed(_) => output.line(&format!("{ip} is free now.")),
+        Evicted::Freed(_) | Evicted::Deleted(_) => output.line(&format!("{ip} is free now.")),
         Evicted::NotHeld => output.line(&format!("{ip} is free by now.")),
         Evicted::Changed => Err(CliError::Refused(format!(
             "{ip} has another holder by now; nothing was freed; run this without --yes to see the holder"

@@ -12,7 +12,7 @@ use super::candidate::cooldown_key;
 use super::reads::{Answers, OneEntry, Read, Reads};
 use super::{Decide, Step, within_rounds};
 use crate::ipam::keys;
-use crate::ipam::lease::{self, Attachment, Lease, Stored};
+use crate::ipam::lease::{self, Attachment, Lease, Stored, UnreadableValue};
 use crate::ipam::name::{AttachmentId, Name};
 use crate::ipam::refusal::Refusal;
 use crate::ipam::reservation::Reservation;
@@ -23,6 +23,8 @@ use crate::store::{Entry, Guard, Op, Outcome, Revision, Txn};
 pub enum Evicted {
     /// The address was released. This was its lease.
     Freed(Box<Lease>),
+    /// Its lease was damaged, for this reason, and was deleted. Whose it was is not known.
+    Deleted(UnreadableValue),
     /// It had no lease.
     NotHeld,
     /// Its lease has changed since the caller read it.
@@ -36,6 +38,8 @@ pub struct Evict {
     ip: IpAddr,
     /// The revision at which the caller read the lease.
     seen: Revision,
+    /// Whether a damaged lease is deleted.
+    deletes_damaged: bool,
     /// Whether a sticky address stays reserved for its owner.
     keep_reservation: bool,
     /// The only holder that loses it; `None` if all do.
@@ -56,12 +60,21 @@ enum Pending {
         reservation: Option<Read<OneEntry>>,
     },
     Free(Box<Lease>),
+    Delete(UnreadableValue),
 }
 
 impl Evict {
     /// Evicts all holders of a lease that has this revision, and ends its reservation.
     pub fn new(vrf: Name, ip: IpAddr, seen: Revision) -> Self {
-        Self { vrf, ip, seen, keep_reservation: false, only: None, pending: Pending::Nothing, rounds: 0 }
+        let (deletes_damaged, keep_reservation, only) = (false, false, None);
+        Self { vrf, ip, seen, deletes_damaged, keep_reservation, only, pending: Pending::Nothing, rounds: 0 }
+    }
+
+    /// The same, but a lease that is damaged is deleted instead of refused. Nobody can tell whose address it is, so an
+    /// operator must have seen it. What a newer version wrote stays all the same: that one can read it.
+    #[must_use]
+    pub fn deleting_damaged(self) -> Self {
+        Self { deletes_damaged: true, ..self }
     }
 
     /// The same for this holder alone. Other holders keep the address, and a reservation stays.
@@ -91,7 +104,8 @@ impl Evict {
                 self.free(lease, &losing, reservation.and_then(|entry| answers.to(entry)), now)
             }
             Pending::Free(lease) if outcome.branch.succeeded => Ok(Step::Done(Evicted::Freed(lease))),
-            Pending::Nothing | Pending::Free(_) => self.read_lease(),
+            Pending::Delete(why) if outcome.branch.succeeded => Ok(Step::Done(Evicted::Deleted(why))),
+            Pending::Nothing | Pending::Free(_) | Pending::Delete(_) => self.read_lease(),
         }
     }
 
@@ -102,6 +116,12 @@ impl Evict {
         }
         let lease = match Stored::<Lease>::read(&entry.value) {
             Stored::Known(lease) => lease,
+            Stored::Unreadable(why @ UnreadableValue::Corrupt(_)) if self.deletes_damaged => {
+                let key = entry.key.clone();
+                let txn = Txn::new(vec![Guard::Unchanged(key.clone(), self.seen)], vec![Op::Delete(key)], Vec::new())?;
+                self.pending = Pending::Delete(why);
+                return Ok(Step::Commit(txn));
+            }
             Stored::Unreadable(why) => return Err(Refusal::Unreadable { ip: self.ip, why }),
         };
         let mut reads = Reads::default();

@@ -5,9 +5,12 @@ use std::net::IpAddr;
 
 use insta::assert_snapshot;
 
-use super::world::{Call, World, all_of, attachment, contradictions, holder, ip, name, network, range, subnet};
+use super::world::{
+    Call, World, all_of, attachment, contradictions, entries, holder, ip, name, network, range, subnet,
+};
 use crate::cause::chain;
 use crate::config::Network;
+use crate::ipam::decide::{Evict, Evicted};
 use crate::ipam::keys;
 use crate::ipam::name::{AttachmentId, IfName};
 use crate::ipam::range::Range;
@@ -172,6 +175,27 @@ fn a_value_of_a_newer_version_and_one_that_is_corrupt_count_as_held_and_stay_as_
         let refusal = world.add(&Call::of("c1", &network).requesting(&["10.0.0.2"])).unwrap_err();
         assert!(chain(&refusal).to_string().contains(is), "{}", chain(&refusal));
         assert_eq!(world.text(&key).as_deref(), Some(value));
+    }
+}
+
+#[test]
+fn only_an_operator_deletes_a_lease_that_is_damaged_and_nobody_one_of_a_newer_version() {
+    let key = keys::lease(&name("default"), ip("10.0.0.2"));
+    for (value, is_deleted) in [(r#"{"v":2,"x":[]}"#, false), ("\u{0}", true), (r#"{"v":1}"#, true)] {
+        let mut world = World::default();
+        world.put(key.clone(), value);
+        let seen = entries(&world.state, "ip/")[0].revision;
+        let evict = || Evict::new(name("default"), ip("10.0.0.2"), seen);
+        assert!(matches!(world.decide_or_refuse(&mut evict()), Err(Refusal::Unreadable { .. })), "{value:?}");
+        assert_eq!(world.text(&key).as_deref(), Some(value));
+        let evicted = world.decide_or_refuse(&mut evict().deleting_damaged());
+        assert_eq!(matches!(evicted, Ok(Evicted::Deleted(_))), is_deleted, "{value:?}: {evicted:?}");
+        assert_eq!(world.text(&key).is_none(), is_deleted);
+        if is_deleted {
+            // Another one has written it meanwhile.
+            world.put(key.clone(), value);
+            assert!(matches!(world.decide_or_refuse(&mut evict().deleting_damaged()), Ok(Evicted::Changed)));
+        }
     }
 }
 

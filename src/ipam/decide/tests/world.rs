@@ -457,9 +457,13 @@ impl World {
 
     /// The result of a decision that must not be refused.
     pub(crate) fn decide<D: Decide>(&mut self, machine: &mut D) -> D::Decision {
+        self.decide_or_refuse(machine).unwrap()
+    }
+
+    pub(crate) fn decide_or_refuse<D: Decide>(&mut self, machine: &mut D) -> Result<D::Decision, Refusal> {
         let now = self.now();
         let first = machine.start(now);
-        self.drive(first, |outcome| machine.next(outcome, now)).unwrap()
+        self.drive(first, |outcome| machine.next(outcome, now))
     }
 
     fn drive<D>(&mut self, mut step: Step<D>, mut next: impl FnMut(&Outcome) -> Step<D>) -> Result<D, Refusal> {

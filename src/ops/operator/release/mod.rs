@@ -6,6 +6,7 @@ use std::net::IpAddr;
 
 pub use self::span::{LeasedAddress, SpanOptions, SpanSurvey, survey_span};
 use super::STORE_TIMEOUT;
+use crate::cause::chain;
 use crate::deadline::Deadline;
 use crate::error::Error;
 use crate::ipam::decide::{Evict, Evicted};
@@ -55,9 +56,15 @@ impl ReleaseSurvey {
     /// Frees the address, if its lease is still the one that was found.
     pub fn release(self) -> Result<Evicted, Error> {
         let Self { session, options: ReleaseOptions { vrf, ip }, revision, .. } = self;
-        let evicted = session.decide(&mut Evict::new(vrf.clone(), ip, revision), Deadline::after(STORE_TIMEOUT))?;
-        if let Evicted::Freed(freed) = &evicted {
-            log_freed(&vrf, ip, freed);
+        let mut evict = Evict::new(vrf.clone(), ip, revision).deleting_damaged();
+        let evicted = session.decide(&mut evict, Deadline::after(STORE_TIMEOUT))?;
+        match &evicted {
+            Evicted::Freed(freed) => log_freed(&vrf, ip, freed),
+            Evicted::Deleted(why) => {
+                let why = chain(why).to_string();
+                tracing::warn!(%ip, vrf = vrf.as_str(), why, "a lease that can't be read was deleted");
+            }
+            Evicted::NotHeld | Evicted::Changed => {}
         }
         Ok(evicted)
     }

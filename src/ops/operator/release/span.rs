@@ -91,7 +91,7 @@ impl SpanSurvey {
             let mut evict = Evict::new(vrf.clone(), ip, revision);
             match session.decide(&mut evict, Deadline::after(STORE_TIMEOUT)) {
                 Ok(Evicted::Freed(lease)) => log_freed(&vrf, ip, &lease),
-                Ok(Evicted::NotHeld) => {}
+                Ok(Evicted::NotHeld | Evicted::Deleted(_)) => {}
                 Ok(Evicted::Changed) => {
                     let end = BatchEnd::Stale { ips: vec![ip], in_doubt: false };
                     return BatchReport { done, total, end };
