@@ -4,6 +4,7 @@
 //!  RandomPick ────► two random addresses; if both are held, a stretch of some hundred keys is read in the same request
 //!     │             (an empty range takes one request, one that is 92 % full takes two). A store that finds single keys
 //!     │             faster than stretches tries and reads more random addresses instead (see Lookahead)
+//!  DrawAgain ─────► still more of them, if the store counts slowly
 //!  Counts ────────► counts 8 random stretches of 256 addresses; then the whole range, and those after it in the set, in
 //!     │             some hundred stretches. A large stretch with room is divided again. If only a later range has room,
 //!     │             that range starts with RandomPick
@@ -79,6 +80,8 @@ pub(super) struct SearchReads {
 #[derive(Clone, Debug)]
 enum Stage {
     RandomPick,
+    /// Reads more random addresses of the current range.
+    DrawAgain,
     /// Counts stretches from `next` on. With `whole`, they cover all ranges that are left to search.
     Counts {
         stretches: Vec<Span>,
@@ -282,13 +285,13 @@ impl FreeSearch {
         let read = SearchReads { candidates, ..SearchReads::default() };
         match &self.stage {
             Stage::RandomPick => {
-                let draws = self.draw(self.lookahead.draws).into_iter();
-                let draws = draws.map(|ip| (ip, reads.hint(keys::lease(&self.vrf, ip)))).collect();
+                let draws = self.draws(self.lookahead.draws, reads);
                 let listing = self.stretch_ahead().map(|stretch| self.listing(stretch, reads));
                 let cooldowns = Some(self.cooldowns(CooldownClass::Normal, None, COOLDOWN_PREFETCH, reads));
                 SearchReads { draws, listing, cooldowns, ..read }
             }
             _ if !self.candidates.is_empty() => read,
+            Stage::DrawAgain => SearchReads { draws: self.draws(self.lookahead.draws_again, reads), ..read },
             Stage::Counts { stretches, next, .. } => {
                 let counted = stretches.iter().enumerate().skip(*next).take(MAX_COUNTS);
                 let counts = counted.map(|(i, span)| (i, reads.count(keys::leases(vrf, span)))).collect();
@@ -309,6 +312,11 @@ impl FreeSearch {
             }
             Stage::Exhausted => read,
         }
+    }
+
+    /// The leases of random addresses of the current range.
+    fn draws(&mut self, count: usize, reads: &mut Reads) -> Vec<(IpAddr, Read<Entries>)> {
+        self.draw(count).into_iter().map(|ip| (ip, reads.hint(keys::lease(&self.vrf, ip)))).collect()
     }
 
     /// Random addresses of the current range. One that is drawn twice appears once.

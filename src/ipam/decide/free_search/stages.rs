@@ -7,12 +7,14 @@ use super::{
 };
 use crate::ipam::address::{Span, Spans};
 use crate::ipam::keys::CooldownClass;
+use crate::store::Lookahead;
 
 impl FreeSearch {
     /// Moves to the next stage, because the last response had nothing to try.
     pub(super) fn next_stage(&mut self, counts: &[(usize, u64)]) {
         self.stage = match std::mem::replace(&mut self.stage, Stage::Exhausted) {
-            Stage::RandomPick => self.sample_counts(),
+            Stage::RandomPick if self.draws_again() => Stage::DrawAgain,
+            Stage::RandomPick | Stage::DrawAgain => self.sample_counts(),
             Stage::Counts { stretches, next, whole } => self.after_counts(&stretches, next, whole, counts),
             // Other calls took the addresses that were free at the count.
             Stage::ListKeys(_) => self.count_all(),
@@ -44,6 +46,12 @@ impl FreeSearch {
         if !self.is_empty() {
             self.candidates = self.draw(self.lookahead.alternatives).into_iter().map(Candidate::unread).collect();
         }
+    }
+
+    /// Whether more random addresses are read before counting. Of a small range, the first ones were most.
+    fn draws_again(&self) -> bool {
+        let Lookahead { draws, draws_again, .. } = self.lookahead;
+        draws_again > 0 && self.ranges.get(self.current_range).is_some_and(|spans| spans.len() > draws as u128)
     }
 
     fn sample_counts(&mut self) -> Stage {

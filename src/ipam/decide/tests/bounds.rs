@@ -184,26 +184,30 @@ fn fill(world: &mut World, network: &Network, lookahead: Lookahead, until: usize
 
 #[test]
 fn a_range_that_is_nearly_full_takes_two_requests_as_a_rule() {
-    for (lookahead, at_most) in [
-        (StoreConfig::ETCD_LOOKAHEAD, 5),
-        (StoreConfig::EMBEDDED_LOOKAHEAD, 15),
-        (StoreConfig::KUBERNETES_LOOKAHEAD, 15),
+    // Of a hundred ADDs, how many may take more than two requests, and how many more than three: those count.
+    for (lookahead, (at_most, may_count)) in [
+        (StoreConfig::ETCD_LOOKAHEAD, (5, 5)),
+        (StoreConfig::EMBEDDED_LOOKAHEAD, (15, 15)),
+        (StoreConfig::KUBERNETES_LOOKAHEAD, (15, 0)),
     ] {
         let (mut world, network) = (World::default(), subnet("10.0.0.0/20"));
         fill(&mut world, &network, lookahead, 3766);
         let requests = fill(&mut world, &network, lookahead, 3866);
-        let more_than_two = requests.iter().filter(|requests| **requests > 2).count();
-        eprintln!("of 100 ADDs at 92 %, {more_than_two} took more than two requests, with {lookahead:?}");
-        assert!(more_than_two <= at_most, "{requests:?}");
+        let more_than = |few: usize| requests.iter().filter(|requests| **requests > few).count();
+        eprintln!("of 100 ADDs at 92 %, {} took more than two requests, with {lookahead:?}", more_than(2));
+        assert!(more_than(2) <= at_most && more_than(3) <= may_count, "{lookahead:?}: {requests:?}");
     }
 }
 
 #[test]
-fn a_range_is_given_to_its_last_address_in_at_most_six_requests_each() {
-    for lookahead in [StoreConfig::ETCD_LOOKAHEAD, StoreConfig::EMBEDDED_LOOKAHEAD, StoreConfig::KUBERNETES_LOOKAHEAD] {
+fn a_range_is_given_to_its_last_address_in_a_few_requests_each() {
+    // One that draws again needs a request more.
+    for (lookahead, most) in
+        [(StoreConfig::ETCD_LOOKAHEAD, 6), (StoreConfig::EMBEDDED_LOOKAHEAD, 6), (StoreConfig::KUBERNETES_LOOKAHEAD, 7)]
+    {
         let (mut world, network) = (World::default(), subnet("10.0.0.0/22"));
         let requests = fill(&mut world, &network, lookahead, 1021);
-        assert_eq!((requests[0], requests.iter().max().is_some_and(|most| *most <= 6)), (1, true), "{requests:?}");
+        assert!(requests[0] == 1 && requests.iter().all(|requests| *requests <= most), "{requests:?}");
         let late = Call { lookahead, ..Call::of("late", &network) };
         let full = world.add(&late);
         assert!(
@@ -212,7 +216,7 @@ fn a_range_is_given_to_its_last_address_in_at_most_six_requests_each() {
         );
         let freed = world.del(&attachment("c7")).freed;
         assert_eq!(world.add(&late).unwrap().before_cooldown_ended, freed);
-        assert!(world.requests <= 6, "{}", world.requests);
+        assert!(world.requests <= most, "{}", world.requests);
     }
 }
 
