@@ -8,6 +8,7 @@
 //!  tests/takeover.rs ───────► api, machines                (an API server that plays scenarios)
 //!  tests/api_server.rs ─────► api_server ──► etcd          (a real API server without nodes; guarded: its end)
 //!  tests/store_kubernetes_faults.rs ─► api_server        (a network that fails at random: FaultyNetwork)
+//!  tests/store_kubernetes_damaged.rs ─► api_server, node (objects that somebody has changed by hand)
 //!  tests/clock.rs ──────────► machines                     (a clock for each call: faketime)
 //!  tests/controller.rs ─────► api, machines, etcd          (processes that keep running)
 //!  tests/scale.rs ──────────► crowd ──► api, etcd           (50,000 pods with an address each)

@@ -5,6 +5,7 @@ use serde::de::DeserializeOwned;
 
 use super::VERSION;
 use crate::cause::Cause;
+use crate::store::StandIn;
 
 /// A stored value as far as this version can read it.
 #[derive(Clone, Debug, PartialEq)]
@@ -33,7 +34,11 @@ impl<T: DeserializeOwned> Stored<T> {
         struct Version {
             v: u32,
         }
-        let corrupt = |error: serde_json::Error| Self::Unreadable(UnreadableValue::Corrupt(Cause::new(error)));
+        let corrupt = |error: serde_json::Error| {
+            // The store may know more.
+            let why = StandIn::of(bytes).map_or_else(|| Cause::new(error), StandIn::why);
+            Self::Unreadable(UnreadableValue::Corrupt(why))
+        };
         match serde_json::from_slice::<Version>(bytes) {
             Err(error) => corrupt(error),
             Ok(Version { v }) if v > VERSION => Self::Unreadable(UnreadableValue::Newer(v)),

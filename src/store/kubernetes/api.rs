@@ -177,8 +177,17 @@ impl Stored {
 }
 
 impl Answer {
-    /// As the answer to a read.
+    /// As the answer to a read by somebody who needs to know what transactions have left on the object.
     pub(super) fn into_seen(self, key: &Key) -> Result<Seen, StoreError> {
+        let seen = self.into_shown(key)?;
+        match seen.as_deref().and_then(|seen| seen.object.unreadable_mark()) {
+            Some(why) => Err(StoreError::Corrupt(why.clone())),
+            None => Ok(seen),
+        }
+    }
+
+    /// As the answer to a read that only shows what is there.
+    pub(super) fn into_shown(self, key: &Key) -> Result<Seen, StoreError> {
         match self {
             Self::Seen(seen) => Ok(seen),
             Self::Failed(error) => Err(error),

@@ -15,7 +15,7 @@ use super::answer::{Asked, Reply, Response, retry_after};
 use super::api::{Answer, Change, Request, Stored, Write};
 use super::lists;
 use super::manifest::{Metadata, listed, stored};
-use super::object::ObjectError;
+use super::object::{Object, ObjectError};
 use super::request::{self, ListPage};
 use super::resource::{Place, Resource, Stretch};
 use crate::apiserver::{ConnectionError, Endpoint};
@@ -160,10 +160,10 @@ impl Client {
             Ok(place) => place,
             Err(error) => return Answer::Failed(error),
         };
-        let (verb, is_delete) = match write.change() {
-            Change::Create(_) => ("create", false),
-            Change::Replace(..) => ("update", false),
-            Change::Delete(_) => ("delete", true),
+        let (verb, wanted) = match write.change() {
+            Change::Create(wanted) => ("create", Some(wanted)),
+            Change::Replace(wanted, _) => ("update", Some(wanted)),
+            Change::Delete(_) => ("delete", None),
         };
         let request = match request::write(&self.namespace, &place, write, self.summarize) {
             Ok(request) => request.map_err(|error| StoreError::Corrupt(Cause::new(error))),
@@ -175,9 +175,8 @@ impl Client {
         };
         let asked = self.asked(place.resource, &place.name, verb);
         match self.send_until_known(&asked, deadline, MAX_OBJECT, || Ok(request.clone())).await {
-            Reply::Done(_) if is_delete => Answer::Seen(None),
-            Reply::Done(body) => match parsed(key, &body) {
-                Ok(seen) => Answer::Seen(Some(seen)),
+            Reply::Done(body) => match wanted.map(|wanted| applied(wanted, &body)).transpose() {
+                Ok(seen) => Answer::Seen(seen),
                 // It was applied, and what it made can't be named.
                 Err(error) => Answer::Silence(Cause::new(error)),
             },
@@ -213,8 +212,9 @@ impl Client {
     /// A page of objects.
     pub(super) async fn page(&self, page: &ListPage<'_>, deadline: Deadline) -> Result<Listed<Arc<Stored>>, ListError> {
         let Listed { items, continues, version } = self.objects(page, deadline).await?;
-        let items = items.into_iter().map(|item| listed(item).map_err(corrupt)).collect::<Result<_, _>>();
-        Ok(Listed { items: items.map_err(ListError::Store)?, continues, version })
+        let resource = page.stretch.resource;
+        let items = items.into_iter().filter_map(|item| listed(resource, item).map_err(corrupt).transpose());
+        Ok(Listed { items: items.collect::<Result<_, _>>().map_err(ListError::Store)?, continues, version })
     }
 
     /// The names of a page of objects.
@@ -369,6 +369,19 @@ pub(super) fn stretch(span: &KeySpan) -> Result<Stretch, StoreError> {
 fn parsed(key: &Key, body: &[u8]) -> Result<Arc<Stored>, StoreError> {
     let manifest = serde_json::from_slice(body).map_err(ObjectError::Spec).map_err(corrupt)?;
     stored(key, manifest).map_err(corrupt)
+}
+
+/// The object that a write has made. It is damaged only if what it replaced was.
+fn applied(wanted: &Object, body: &[u8]) -> Result<Arc<Stored>, StoreError> {
+    let made = parsed(&wanted.key, body)?;
+    match made.object.unreadable_mark().is_none() && made.object.is_damaged() == wanted.is_damaged() {
+        true => Ok(made),
+        false => {
+            let why =
+                format!("the object of {} is not what was written: something has changed it on its way", wanted.key);
+            Err(StoreError::Corrupt(Cause::new(why)))
+        }
+    }
 }
 
 fn corrupt(error: ObjectError) -> StoreError {

@@ -5,7 +5,7 @@
 //!  all objects of a resource, page by page ─► each by itself: its faults, and whether it is open
 //! ```
 //!
-//! A list of the store fails as a whole if one of its objects can't be read. Here, each object is judged by itself.
+//! The store takes what can't be read for a key in use. Here, each object is judged by what kube-ipam would have written.
 
 use std::time::{Duration, Instant};
 
@@ -17,7 +17,7 @@ use tokio::runtime::{Builder, Runtime};
 use super::answer::{Response, is_missing, message_of, other};
 use super::client::{Client, ListError};
 use super::lists::PAGE;
-use super::manifest::{MIRROR, OPEN, STEM, listed};
+use super::manifest::{MIRROR, OPEN, STEM, listed, written};
 use super::object::ObjectError;
 use super::request::{self, ListPage};
 use super::resource::{GROUP, Place, RESOURCES, Resource, Stretch, VERSION};
@@ -113,6 +113,8 @@ pub struct FaultyObject {
     pub object: ObjectName,
     /// What is wrong.
     pub fault: ObjectFault,
+    /// Whether no list of its resource can be read because of it.
+    pub fails_lists: bool,
 }
 
 /// What can be wrong with an object.
@@ -303,7 +305,8 @@ impl KubernetesInspector {
         let corrupt = |error| StoreError::Corrupt(Cause::new(error));
         let AnyObject { metadata } = AnyObject::deserialize(&item).map_err(corrupt)?;
         let object = ObjectName::of(resource, &metadata.name);
-        let fault = match listed(item) {
+        let fails_lists = listed(resource, item.clone()).is_err();
+        let fault = match written(item) {
             Ok(stored) => {
                 let key = &stored.object.key;
                 let is_locked = stored.object.lock().is_some();
@@ -324,7 +327,7 @@ impl KubernetesInspector {
             Err(error @ ObjectError::UnknownVersion { .. }) => Some(ObjectFault::Newer(Cause::new(error))),
             Err(error) => Some(ObjectFault::Unreadable(Cause::new(error))),
         };
-        report.faulty.extend(fault.map(|fault| FaultyObject { object, fault }));
+        report.faulty.extend(fault.map(|fault| FaultyObject { object, fault, fails_lists }));
         Ok(())
     }
 

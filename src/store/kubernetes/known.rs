@@ -11,8 +11,6 @@
 use std::collections::BTreeMap;
 use std::ops::Bound;
 
-use ring::digest::{SHA256, digest};
-
 use super::api::Stored;
 use super::object::{Lock, Object, Then, TxnId, Version, Versioned};
 use crate::store::{Before, Change, Entry, Key, KeyChange, Revision};
@@ -85,9 +83,7 @@ fn deleted_at(event: Event, stored: &Stored) -> Revision {
 }
 
 fn of_version(Version { uid, resource_version }: &Version) -> TxnId {
-    let hash = digest(&SHA256, format!("{}/{resource_version}", uid.as_str()).as_bytes());
-    let bits = hash.as_ref().iter().take(8).fold(0, |bits, byte| (bits << 8) | u64::from(*byte));
-    TxnId::from_random(bits)
+    TxnId::from_text(&format!("{}/{resource_version}", uid.as_str()))
 }
 
 #[cfg(test)]

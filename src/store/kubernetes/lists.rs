@@ -90,7 +90,7 @@ async fn singles(
         _ => None,
     });
     let seen = keys.map(|key| async move {
-        let seen = client.get(key, deadline).await.into_seen(key)?;
+        let seen = client.get(key, deadline).await.into_shown(key)?;
         Ok((key.clone(), seen.filter(|stored| is_key(stored))))
     });
     futures_util::future::try_join_all(seen).await.map(|seen| seen.into_iter().collect())

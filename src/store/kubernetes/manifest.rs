@@ -6,9 +6,9 @@ use serde::Deserialize;
 use serde_json::{Value as Json, json};
 
 use super::api::Stored;
-use super::name::readable_label;
+use super::name::{is_hashed, readable_label};
 use super::object::{Object, ObjectError, Uid, Version};
-use super::resource::{GROUP, Place, VERSION};
+use super::resource::{GROUP, Place, Resource, VERSION};
 use crate::store::{Key, Summarize, Summary};
 
 /// The label with a key's stem.
@@ -32,6 +32,7 @@ pub(super) struct Metadata {
 #[derive(Deserialize)]
 struct Manifest {
     metadata: Metadata,
+    #[serde(default)]
     spec: Json,
 }
 
@@ -113,22 +114,49 @@ pub(super) fn delete_options(version: &Version) -> Json {
     })
 }
 
-/// The object of a key, from its manifest.
+/// The object of a key, from its manifest. What can't be read of it counts as in use ([`Object::damaged`]).
 pub(super) fn stored(key: &Key, manifest: Json) -> Result<Arc<Stored>, ObjectError> {
-    let Manifest { metadata: Metadata { uid, resource_version, .. }, spec } =
-        serde_json::from_value(manifest).map_err(ObjectError::Spec)?;
-    let object = Object::from_spec(key, &spec)?;
-    Ok(Arc::new(Stored { object, version: Version { uid, resource_version } }))
+    let manifest: Manifest = serde_json::from_value(manifest).map_err(ObjectError::Spec)?;
+    manifest.stored(key)
 }
 
-/// A listed object. It must have the name of the key in its `spec`.
-pub(super) fn listed(manifest: Json) -> Result<Arc<Stored>, ObjectError> {
-    let Manifest { metadata, spec } = serde_json::from_value(manifest).map_err(ObjectError::Spec)?;
-    let SpecKey { key } = SpecKey::deserialize(&spec).map_err(ObjectError::Spec)?;
-    if Place::of(&key).is_none_or(|place| place.name != metadata.name) {
-        return Err(ObjectError::OtherName { name: metadata.name, found: key });
+/// A listed object of a resource. Its name says whose it is, as it does for a read of one object, even if its `spec` can't
+/// be read or has another key. `None` if no key has an object of this name.
+pub(super) fn listed(resource: &'static Resource, manifest: Json) -> Result<Option<Arc<Stored>>, ObjectError> {
+    let manifest: Manifest = serde_json::from_value(manifest).map_err(ObjectError::Spec)?;
+    let key = match manifest.key() {
+        Ok(key) if Place::of(&key).is_some_and(|place| place.resource == resource) => Some(key),
+        // One of the long keys has it, and it may be any.
+        Err(error) if is_hashed(&manifest.metadata.name) => return Err(error),
+        Ok(_) | Err(_) => resource.key_of(&manifest.metadata.name),
+    };
+    key.map(|key| manifest.stored(&key)).transpose()
+}
+
+/// An object as kube-ipam writes it, by the key in its `spec`.
+pub(super) fn written(manifest: Json) -> Result<Arc<Stored>, ObjectError> {
+    let manifest: Manifest = serde_json::from_value(manifest).map_err(ObjectError::Spec)?;
+    let object = Object::from_spec(&manifest.key()?, &manifest.spec)?;
+    Ok(manifest.with(object))
+}
+
+impl Manifest {
+    /// The key in its `spec`. It must be the one that its name is made from.
+    fn key(&self) -> Result<Key, ObjectError> {
+        let SpecKey { key } = SpecKey::deserialize(&self.spec).map_err(ObjectError::Spec)?;
+        if Place::of(&key).is_none_or(|place| place.name != self.metadata.name) {
+            return Err(ObjectError::OtherName { name: self.metadata.name.clone(), found: key });
+        }
+        Ok(key)
     }
-    let object = Object::from_spec(&key, &spec)?;
-    let Metadata { uid, resource_version, .. } = metadata;
-    Ok(Arc::new(Stored { object, version: Version { uid, resource_version } }))
+
+    fn stored(self, key: &Key) -> Result<Arc<Stored>, ObjectError> {
+        let object = Object::from_spec(key, &self.spec).or_else(|why| Object::damaged(key, &self.spec, why))?;
+        Ok(self.with(object))
+    }
+
+    fn with(self, object: Object) -> Arc<Stored> {
+        let Metadata { uid, resource_version, .. } = self.metadata;
+        Arc::new(Stored { object, version: Version { uid, resource_version } })
+    }
 }

@@ -62,6 +62,37 @@ pub(super) fn readable_label(text: &str) -> String {
     label
 }
 
+/// Whether a name has a hash of its text.
+pub(super) fn is_hashed(name: &str) -> bool {
+    name.contains(HASHED)
+}
+
+/// The text that this is the object's name of; `None` if there is none, or if the name has only a hash of it.
+pub(super) fn text_of(name: &str) -> Option<String> {
+    let codes = name.strip_prefix('0').filter(|rest| rest.is_empty() || rest.starts_with(['0', '-']));
+    let mut codes = codes.unwrap_or(name).bytes();
+    let mut text = Vec::new();
+    while let Some(code) = codes.next() {
+        text.push(match code {
+            b'-' | b'9' | b'z' => match codes.next()? {
+                b'd' if code == b'-' => b'-',
+                b'e' if code == b'-' => b'.',
+                b'f' if code == b'-' => b'/',
+                b'0' if code == b'9' => b'9',
+                b'0' if code == b'z' => b'z',
+                high => u8::try_from((hex(high)? << 4) | hex(codes.next()?)?).ok()?,
+            },
+            plain => plain,
+        });
+    }
+    // Other texts have codes as well, but no names of that kind.
+    String::from_utf8(text).ok().filter(|text| object_name(text) == name)
+}
+
+fn hex(digit: u8) -> Option<u32> {
+    char::from(digit).to_digit(16)
+}
+
 fn encode(text: &str, max: usize) -> String {
     let mut name = String::with_capacity(text.len() + text.len() / 4);
     if text.bytes().next().is_none_or(|first| first <= b'0') {
@@ -159,6 +190,19 @@ mod tests {
         #[test]
         fn names_have_the_order_of_their_texts(one in texts(12), other in texts(12)) {
             prop_assert_eq!(object_name(&one).cmp(&object_name(&other)), one.cmp(&other));
+        }
+
+        #[test]
+        fn a_name_tells_its_text_unless_it_has_a_hash(text in texts(200)) {
+            let name = object_name(&text);
+            prop_assert_eq!(text_of(&name), (!is_hashed(&name)).then_some(text));
+        }
+
+        #[test]
+        fn no_other_name_has_a_text(name in "[0-9a-z-]{0,12}") {
+            if let Some(text) = text_of(&name) {
+                prop_assert_eq!(object_name(&text), name);
+            }
         }
 
         #[test]

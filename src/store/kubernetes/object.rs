@@ -10,14 +10,18 @@
 //! commit    v, txn, locks: [key, uid]    ┘
 //! summary   what people see of the value, which nothing reads (manifest.rs)
 //! ```
+//!
+//! Somebody may have changed it by hand. What can't be read then still counts as in use: [`Object::damaged`].
 
 use std::num::NonZeroU64;
 
+use ring::digest::{SHA256, digest};
 use serde::{Deserialize, Serialize};
-use serde_json::Value as Json;
+use serde_json::{Map, Value as Json};
 
 use super::value::EncodedValue;
-use crate::store::{Key, Revision, Value};
+use crate::cause::Cause;
+use crate::store::{Key, Revision, StandIn, Value};
 
 /// The version of locks and commits. A program that finds another one must not touch the object: it does not know
 /// which rules its writer follows.
@@ -31,6 +35,12 @@ impl TxnId {
     /// From random bits, of which the highest is dropped: JSON numbers and etcd's revisions are signed.
     pub(super) fn from_random(bits: u64) -> Self {
         Self(NonZeroU64::new(bits >> 1).unwrap_or(NonZeroU64::MIN))
+    }
+
+    /// From a text: the same for everybody who has it.
+    pub(super) fn from_text(text: &str) -> Self {
+        let hash = digest(&SHA256, text.as_bytes());
+        Self::from_random(hash.as_ref().iter().take(8).fold(0, |bits, byte| (bits << 8) | u64::from(*byte)))
     }
 
     pub(super) fn revision(self) -> Revision {
@@ -99,6 +109,8 @@ pub(super) struct Commit {
 pub(super) enum Mark {
     Lock(Lock),
     Commit(Commit),
+    /// There is one, and it can't be read. So nobody knows what the object stands for, and nobody writes it.
+    Unreadable(Cause),
 }
 
 /// An object of the API.
@@ -135,6 +147,9 @@ pub(super) enum ObjectError {
     /// A lock shows that its object has no commit, and the other way around.
     #[error("the object of key {0} has both a lock and a commit")]
     LockedAndCommitted(Key),
+    /// Nobody knows what it stands for.
+    #[error("the lock or commit of the object can't be read")]
+    UnreadableMark(#[source] Cause),
 }
 
 #[derive(Serialize, Deserialize)]
@@ -144,6 +159,24 @@ struct Spec {
     revision: Option<Number>,
     #[serde(flatten)]
     value: Option<EncodedValue>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    lock: Option<LockSpec>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    commit: Option<CommitSpec>,
+}
+
+/// The marks alone, beside anything.
+#[derive(Deserialize)]
+struct Marks {
+    lock: Option<LockSpec>,
+    commit: Option<CommitSpec>,
+}
+
+/// What was found in a `spec` that can't be read, with another mark.
+#[derive(Serialize)]
+struct Found {
+    #[serde(flatten)]
+    found: Map<String, Json>,
     #[serde(skip_serializing_if = "Option::is_none")]
     lock: Option<LockSpec>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -212,15 +245,28 @@ impl Object {
     pub(super) fn lock(&self) -> Option<&Lock> {
         match &self.mark {
             Some(Mark::Lock(lock)) => Some(lock),
-            Some(Mark::Commit(_)) | None => None,
+            Some(Mark::Commit(_) | Mark::Unreadable(_)) | None => None,
         }
     }
 
     pub(super) fn commit(&self) -> Option<&Commit> {
         match &self.mark {
             Some(Mark::Commit(commit)) => Some(commit),
-            Some(Mark::Lock(_)) | None => None,
+            Some(Mark::Lock(_) | Mark::Unreadable(_)) | None => None,
         }
+    }
+
+    /// Why its mark can't be read.
+    pub(super) fn unreadable_mark(&self) -> Option<&Cause> {
+        match &self.mark {
+            Some(Mark::Unreadable(why)) => Some(why),
+            Some(Mark::Lock(_) | Mark::Commit(_)) | None => None,
+        }
+    }
+
+    /// Whether its value is a stand-in for one that can't be read.
+    pub(super) fn is_damaged(&self) -> bool {
+        self.value.as_ref().is_some_and(|value| StandIn::of(&value.value).is_some())
     }
 
     /// Whether a list of metadata can't tell if its key exists (the label `open`).
@@ -251,13 +297,23 @@ impl Object {
         (self.value.is_some() || self.mark.is_some()).then_some(self)
     }
 
-    /// Its `spec`.
+    /// Its `spec`. Of a damaged object, all stays as it was found, but for the mark.
     pub(super) fn to_spec(&self) -> Result<Json, ObjectError> {
-        let revision = self.value.as_ref().map(|value| Number(value.revision.0));
-        let value = self.value.as_ref().map(|value| EncodedValue::encode(&value.value));
+        if let Some(why) = self.unreadable_mark() {
+            return Err(ObjectError::UnreadableMark(why.clone()));
+        }
         let lock = self.lock().map(LockSpec::from);
         let commit = self.commit().map(CommitSpec::from);
-        serde_json::to_value(Spec { key: self.key.clone(), revision, value, lock, commit }).map_err(ObjectError::Spec)
+        let found = self.value.as_ref().and_then(|value| StandIn::of(&value.value)).map(StandIn::into_found);
+        let spec = match found {
+            Some(found) => serde_json::to_value(Found { found, lock, commit }),
+            None => {
+                let revision = self.value.as_ref().map(|value| Number(value.revision.0));
+                let value = self.value.as_ref().map(|value| EncodedValue::encode(&value.value));
+                serde_json::to_value(Spec { key: self.key.clone(), revision, value, lock, commit })
+            }
+        };
+        spec.map_err(ObjectError::Spec)
     }
 
     /// From the `spec` of the object of this key.
@@ -278,13 +334,44 @@ impl Object {
             (None, None) => None,
             (Some(_), None) | (None, Some(_)) => return Err(ObjectError::Halved(key)),
         };
-        let mark = match (lock, commit) {
-            (Some(_), Some(_)) => return Err(ObjectError::LockedAndCommitted(key)),
-            (Some(lock), None) => Some(Mark::Lock(lock.decode()?)),
-            (None, Some(commit)) => Some(Mark::Commit(commit.into())),
-            (None, None) => None,
-        };
+        let mark = Marks { lock, commit }.decode(&key)?;
         Ok(Self { key, value, mark })
+    }
+
+    /// The object of this key, whose `spec` can't be read for this reason. The key has a stand-in for its value, and so
+    /// counts as in use. A mark that can be read is kept, so that its transaction still ends.
+    ///
+    /// What a newer program has marked is an error: its transaction is under way, and another try will find it ended.
+    pub(super) fn damaged(key: &Key, spec: &Json, why: ObjectError) -> Result<Self, ObjectError> {
+        if matches!(why, ObjectError::UnknownVersion { .. }) {
+            return Err(why);
+        }
+        let why = Cause::new(why);
+        let mark = Marks::deserialize(spec).map_err(ObjectError::Spec).and_then(|marks| marks.decode(key));
+        let mut found = spec.as_object().cloned().unwrap_or_default();
+        // Whoever ends the transaction leaves the rest as it is, and so the same stand-in.
+        let (lock, commit) = (found.remove("lock"), found.remove("commit"));
+        found.remove("summary");
+        let is_marked = lock.into_iter().chain(commit).any(|mark| !mark.is_null());
+        let mark = mark.unwrap_or_else(|_| is_marked.then(|| Mark::Unreadable(why.clone())));
+        let written = found.get("revision").and_then(|revision| Number::deserialize(revision).ok());
+        let revision = match written {
+            Some(Number(revision)) => Revision(revision),
+            None => TxnId::from_text(&Json::Object(found.clone()).to_string()).revision(),
+        };
+        let value = StandIn::new(&why, found).to_value().map_err(ObjectError::Spec)?;
+        Ok(Self { key: key.clone(), value: Some(Versioned { value, revision }), mark })
+    }
+}
+
+impl Marks {
+    fn decode(self, key: &Key) -> Result<Option<Mark>, ObjectError> {
+        match (self.lock, self.commit) {
+            (Some(_), Some(_)) => Err(ObjectError::LockedAndCommitted(key.clone())),
+            (Some(lock), None) => Ok(Some(Mark::Lock(lock.decode()?))),
+            (None, Some(commit)) => Ok(Some(Mark::Commit(commit.into()))),
+            (None, None) => Ok(None),
+        }
     }
 }
 

@@ -37,12 +37,13 @@ pub(super) async fn collect(client: &Client, deadline: Deadline) -> Result<usize
     first_error.map_or(Ok(remains.len()), Err)
 }
 
-/// The objects that have a lock or no value, with their versions. Those that can't be read are left to `doctor`.
+/// The objects that have a lock or no value, with their versions. Marks that can't be read are left to `doctor`.
 async fn look(client: &Client, deadline: Deadline) -> Result<HashMap<Key, Version>, StoreError> {
     let mut found = HashMap::new();
     for resource in &RESOURCES {
         let objects = lists::objects(client, &Stretch::open(resource), deadline).await?;
-        let readable = objects.into_iter().filter_map(|object| listed(object).ok());
+        let known = objects.into_iter().filter_map(|object| listed(resource, object).ok().flatten());
+        let readable = known.filter(|stored| stored.object.unreadable_mark().is_none());
         found.extend(readable.map(|stored| (stored.object.key.clone(), stored.version.clone())));
     }
     Ok(found)

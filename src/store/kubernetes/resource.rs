@@ -4,7 +4,7 @@
 //! An object is named after the rest of its key. A label has the *stem* of the key, by which the objects of a span are
 //! selected: the server goes through all objects of a resource for any selector, but returns only those.
 
-use super::name::{label_value, object_name};
+use super::name::{label_value, object_name, text_of};
 use crate::store::{Key, KeySpan};
 
 /// The API group of the resources.
@@ -150,6 +150,11 @@ fn split(key: &Key) -> Option<(&'static Resource, &str)> {
 }
 
 impl Resource {
+    /// The key whose object has this name; `None` if it is not known, because the name is a hash or none of ours.
+    pub(super) fn key_of(&self, name: &str) -> Option<Key> {
+        text_of(name).map(|rest| Key::new(format!("{}/{rest}", self.segment)))
+    }
+
     /// The stem of a key without its first segment.
     fn stem<'a>(&self, rest: &'a str) -> Option<&'a str> {
         match self.stem {

@@ -107,12 +107,12 @@ impl Transaction {
         match &mut self.phase {
             Phase::Read(reads) => {
                 let is_last = reads.answered(key);
-                self.note(key, answer, View::note);
+                self.note(key, answer.into_shown(key), View::note);
                 if is_last { self.advance(fresh) } else { Step::Wait }
             }
             Phase::ReadPrimaries(reads) => {
                 let is_last = reads.answered(key);
-                self.note(key, answer, View::note_primary);
+                self.note(key, answer.into_seen(key), View::note_primary);
                 if is_last { self.advance(fresh) } else { Step::Wait }
             }
             Phase::Spans(spans) => {
@@ -137,7 +137,7 @@ impl Transaction {
             }
             Phase::Confirm { reads, is_same, .. } => {
                 let is_last = reads.answered(key);
-                match answer.into_seen(key) {
+                match answer.into_shown(key) {
                     Ok(seen) => *is_same &= self.view.confirms(key, &seen),
                     Err(error) => self.failed = Some(error),
                 }
@@ -159,8 +159,8 @@ impl Transaction {
         }
     }
 
-    fn note(&mut self, key: &Key, answer: Answer, note: fn(&mut View, Key, Seen)) {
-        match answer.into_seen(key) {
+    fn note(&mut self, key: &Key, seen: Result<Seen, StoreError>, note: fn(&mut View, Key, Seen)) {
+        match seen {
             Ok(seen) => note(&mut self.view, key.clone(), seen),
             Err(error) => self.failed = Some(error),
         }
@@ -212,9 +212,12 @@ impl Transaction {
         self.settle(&members, fresh).unwrap_or_else(|| self.attempt(members, fresh))
     }
 
-    /// Resolves a lock, or else a commit, on a key that the attempt would lock.
+    /// Resolves a lock, or else a commit, on a key that the attempt would lock. Gives up if one can't be read.
     fn settle(&mut self, members: &BTreeMap<Key, Then>, fresh: TxnId) -> Option<Step<()>> {
         let seen = || members.keys().filter_map(|key| self.view.get(key)?.clone());
+        if let Some(why) = seen().find_map(|seen| seen.object.unreadable_mark().cloned()) {
+            return Some(self.end(Err(StoreError::Corrupt(why))));
+        }
         let locked = seen().find_map(|seen| seen.lock().cloned().map(|lock| (seen, lock)));
         if let Some((seen, lock)) = locked {
             let polite = !self.attempts.contains(&lock.txn);

@@ -332,7 +332,7 @@ impl KubernetesWatch {
             // Versions of the API to come may have others, which are about no object.
             _ => return Ok(None),
         };
-        let stored = listed(object).map_err(corrupt)?;
+        let Some(stored) = listed(self.stretch()?.resource, object).map_err(corrupt)? else { return Ok(None) };
         let version = stored.version.resource_version.clone();
         let is_within = self.span.contains(&stored.object.key);
         let change = if is_within { self.known.note(event, &stored) } else { None };

@@ -86,6 +86,67 @@ fn an_invalid_spec_is_an_error() {
     }
 }
 
+fn damaged(spec: &Json) -> Result<Object, ObjectError> {
+    Object::damaged(&key("k"), spec, Object::from_spec(&key("k"), spec).unwrap_err())
+}
+
+#[test]
+fn what_can_not_be_read_counts_as_in_use_and_keeps_a_mark_that_can() {
+    let (lock, commit) = (
+        json!({"v": 1, "txn": "7", "primary": "p", "then": "delete"}),
+        json!({"v": 1, "txn": "7", "locks": [{"key": "l", "uid": "u"}]}),
+    );
+    // With the mark: none, a readable one, or one that can't be read.
+    let cases = [
+        (Json::Null, "none"),
+        (json!("text"), "none"),
+        (json!({"key": "other", "revision": "7", "value": {}}), "none"),
+        (json!({"key": "k", "value": {}, "lock": null}), "none"),
+        (json!({"key": "k", "revision": "7"}), "none"),
+        (json!({"key": "k", "revision": "7", "base64": "?"}), "none"),
+        (json!({"key": "k", "revision": "7", "commit": commit}), "readable"),
+        (json!({"revision": "7", "value": {}, "lock": lock}), "readable"),
+        (json!({"key": "k", "revision": "7", "value": {}, "lock": {"v": 1, "txn": "x"}}), "unreadable"),
+        (json!({"key": "k", "revision": "7", "value": {}, "lock": "x"}), "unreadable"),
+        (json!({"key": "k", "lock": lock, "commit": commit}), "unreadable"),
+    ];
+    for (spec, mark) in cases {
+        let object = damaged(&spec).unwrap();
+        let found = match &object.mark {
+            None => "none",
+            Some(Mark::Lock(_) | Mark::Commit(_)) => "readable",
+            Some(Mark::Unreadable(_)) => "unreadable",
+        };
+        assert_eq!(found, mark, "{spec}");
+        assert!(object.is_damaged(), "{spec}");
+    }
+}
+
+#[test]
+fn what_can_not_be_read_stays_as_it_is_while_a_transaction_locks_it() {
+    let spec = json!({"key": "k", "revision": "x", "value": {"pod": "db/a"}, "more": [1], "summary": {"pod": "db/a"}});
+    let before = damaged(&spec).unwrap();
+    let lock = Lock { txn: TxnId::from_random(14), primary: key("p"), then: Then::Keep };
+    let locked = Object { mark: Some(Mark::Lock(lock.clone())), ..before.clone() }.to_spec().unwrap();
+    assert_eq!(locked["lock"]["txn"], "7");
+    let locked = damaged(&locked).unwrap();
+    assert_eq!(locked.lock(), Some(&lock));
+    for committed in [true, false] {
+        let after = locked.unlocked(committed).unwrap();
+        assert_eq!(after, before);
+        let expected = json!({"key": "k", "revision": "x", "value": {"pod": "db/a"}, "more": [1]});
+        assert_eq!(after.to_spec().unwrap(), expected);
+    }
+}
+
+#[test]
+fn a_mark_that_can_not_be_read_is_never_written_over() {
+    let object = damaged(&json!({"key": "k", "revision": "7", "value": {}, "lock": "x"})).unwrap();
+    assert!(matches!(object.to_spec(), Err(ObjectError::UnreadableMark(_))));
+    let newer = damaged(&json!({"key": "k", "lock": {"v": 2}}));
+    assert!(matches!(newer, Err(ObjectError::UnknownVersion { version: 2, .. })));
+}
+
 #[test]
 fn an_object_is_open_if_its_metadata_can_not_tell_whether_the_key_exists() {
     let id = TxnId::from_random(14);

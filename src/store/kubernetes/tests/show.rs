@@ -30,6 +30,7 @@ impl World {
         let _ = match &object.mark {
             Some(Mark::Lock(lock)) => write!(text, ", lock of {} with primary {}", owner(lock.txn), lock.primary),
             Some(Mark::Commit(commit)) => write!(text, ", commit of {}", owner(commit.txn)),
+            Some(Mark::Unreadable(why)) => write!(text, ", {why}"),
             None => Ok(()),
         };
         text

@@ -214,7 +214,7 @@ fn fault(faulty: &FaultyObject, namespace: &str, next: &Commands) -> Outcome {
     let show = || next.kubectl(&["get", &object, "-n", namespace, "-o", "yaml"]);
     match &faulty.fault {
         ObjectFault::Unreadable(cause) => subject.error(
-            format!("it can't be read, and no list of its resource until then: {}", chain(cause)),
+            format!("it can't be read, so {}: {}", consequence(faulty), chain(cause)),
             commands(
                 "look at it, and correct what was edited by hand; delete it only if no running pod has its address; or \
                  restore the store from a backup",
@@ -222,17 +222,14 @@ fn fault(faulty: &FaultyObject, namespace: &str, next: &Commands) -> Outcome {
             ),
         ),
         ObjectFault::Misnamed { key, belongs_to, exists: true } => subject.error(
-            format!(
-                "it is a copy of {}, whose key {key} it has; no list of its resource can be read until it is gone",
-                path(belongs_to)
-            ),
+            format!("it is a copy of {}, whose key {key} it has, so {}", path(belongs_to), consequence(faulty)),
             commands("compare the two, and delete the copy", [show(), of(&["delete"], &object)]),
         ),
         ObjectFault::Misnamed { key, belongs_to, exists: false } => {
             let message = format!(
-                "it has key {key}, which belongs into {}, and there is no such object: nobody finds the value here, and no \
-                 list of its resource can be read",
-                path(belongs_to)
+                "it has key {key}, which belongs into {}, and there is no such object: nobody finds the value here, and {}",
+                path(belongs_to),
+                consequence(faulty)
             );
             let is_of_other_kind = belongs_to.resource != faulty.object.resource;
             let first = if is_of_other_kind { show() } else { renamed(&faulty.object, belongs_to, namespace, next) };
@@ -251,6 +248,14 @@ fn fault(faulty: &FaultyObject, namespace: &str, next: &Commands) -> Outcome {
         }
         // They have one result for all.
         ObjectFault::Newer(cause) => subject.skipped(chain(cause).to_string()),
+    }
+}
+
+/// What follows from an object that can't be read as what its name says.
+fn consequence(FaultyObject { fails_lists, .. }: &FaultyObject) -> &'static str {
+    match fails_lists {
+        true => "no list of its resource can be read until it is mended or gone",
+        false => "what it is named after counts as in use until it is mended or gone",
     }
 }
 
@@ -275,10 +280,9 @@ pub(super) fn remains(inspected: &[Inspected], namespace: &str, now: Timestamp, 
     let names: Vec<String> = open.iter().map(|open| path(&open.object)).collect();
     let locked = open.iter().filter(|open| open.is_locked).count();
     let have = counted(open.len(), "object has", "objects have");
-    let is_readable = |faulty: &FaultyObject| matches!(faulty.fault, ObjectFault::Labels { .. });
-    let text = match reports(inspected).flat_map(|report| &report.faulty).all(is_readable) {
-        true => "let a sweep resolve them, as the controller does; without --dry-run, it also frees what has leaked",
-        false => {
+    let text = match reports(inspected).flat_map(|report| &report.faulty).any(|faulty| faulty.fails_lists) {
+        false => "let a sweep resolve them, as the controller does; without --dry-run, it also frees what has leaked",
+        true => {
             "correct what kubernetes-objects names, since no sweep can list the objects until then, and let a sweep resolve \
              these; without --dry-run, it also frees what has leaked"
         }
@@ -312,7 +316,8 @@ mod tests {
     }
 
     fn leases(open: Vec<OpenObject>, faults: Vec<ObjectFault>) -> Vec<Inspected> {
-        let faulty = faults.into_iter().map(|fault| FaultyObject { object: object("a"), fault }).collect();
+        let faulty =
+            faults.into_iter().map(|fault| FaultyObject { object: object("a"), fault, fails_lists: false }).collect();
         vec![Inspected { resource: "ipleases", report: Ok(ResourceReport { objects: 7, open, faulty }) }]
     }
 
@@ -343,7 +348,7 @@ mod tests {
         let found = judged((0..12).map(|_| unreadable()).collect());
         assert_eq!(found.len(), SHOWN + 1);
         assert!(named(&found[0]).starts_with(
-            "error ipleases.kube-ipam.cloudnativer.io/a in namespace pods: it can't be read, and no list of its resource"
+            "error ipleases.kube-ipam.cloudnativer.io/a in namespace pods: it can't be read, so what it is named after counts"
         ));
         assert!(
             named(&found[SHOWN]).starts_with("error namespace pods: 2 more objects are not as kube-ipam writes them")
