@@ -151,6 +151,18 @@ impl<'tenant> Host<'tenant> {
         });
     }
 
+    /// Changes network blue, in which a pod has an address, and waits until a controller has shown each change.
+    #[track_caller]
+    pub(crate) fn shows_each_change(&self) {
+        self.shows("10.1.0.0/28", [1, 0, 0, 12]);
+        self.add("api", BLUE);
+        self.shows("10.1.0.0/28", [2, 0, 0, 11]);
+        self.del("api", BLUE);
+        self.shows("10.1.0.0/28", [1, 0, 1, 11]);
+        printed(&self.node, &["reserve", "10.1.0.13", "--reason", "printer", "--yes"]);
+        self.shows("10.1.0.0/28", [1, 1, 1, 10]);
+    }
+
     /// Waits until a controller has freed what this pod had. It is the only holder of the network that leaks.
     #[track_caller]
     pub(crate) fn is_freed(&self, pod: &str) {

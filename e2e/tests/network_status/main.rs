@@ -26,13 +26,7 @@ fn a_network_shows_the_counts_of_usage_after_each_change() {
     host.add("web", BLUE);
     assert_eq!(host.status("10.1.0.0/28"), Value::Null, "only a controller writes it");
     let _controller = host.control("first", tenant.owner());
-    host.shows("10.1.0.0/28", [1, 0, 0, 12]);
-    host.add("api", BLUE);
-    host.shows("10.1.0.0/28", [2, 0, 0, 11]);
-    host.del("api", BLUE);
-    host.shows("10.1.0.0/28", [1, 0, 1, 11]);
-    printed(&host.node, &["reserve", "10.1.0.13", "--reason", "printer", "--yes"]);
-    host.shows("10.1.0.0/28", [1, 1, 1, 10]);
+    host.shows_each_change();
 
     let usage: Vec<Value> = serde_json::from_str(&printed(&host.node, &["usage", "-o", "json"])).unwrap();
     let fields = ["subnet", "range", "size", "held", "reserved", "resting", "foreign", "free"];
