@@ -4,6 +4,7 @@ use std::fs::{self, File};
 use std::path::PathBuf;
 use std::process::{Child, Stdio};
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use kube_ipam::deadline::Deadline;
@@ -61,8 +62,10 @@ impl<'tenant> Host<'tenant> {
     /// With the store in etcd, below a prefix of its own. Its controllers show the networks in the tenant's namespace.
     pub(crate) fn on_etcd(tenant: &'tenant Tenant<'tenant>) -> Self {
         static SHARED: OnceLock<Cluster> = OnceLock::new();
+        // Tenants of two servers may have one name.
+        static HOSTS: AtomicU32 = AtomicU32::new(0);
         let etcd = SHARED.get_or_init(|| Cluster::plain(1).unwrap()).config();
-        let etcd = EtcdConfig { prefix: format!("/{}/", tenant.namespace()), ..etcd };
+        let etcd = EtcdConfig { prefix: format!("/host-{}/", HOSTS.fetch_add(1, Ordering::Relaxed)), ..etcd };
         Self::with_store(tenant, Node::on_etcd(&etcd), &[]).showing_in(tenant.namespace())
     }
 
