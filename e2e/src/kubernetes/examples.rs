@@ -21,6 +21,10 @@ const IMAGE: &str = "docker.io/library/kube-ipam";
 /// The same image, as the page of the chart names it.
 const PUSHED: &str = "registry.example/kube-ipam";
 
+/// How often the installer's pods look for deferred releases and for a store that went back, and how often they do here,
+/// where trials wait for it.
+const EVERY: [&str; 2] = ["--every=1m", "--every=10s"];
+
 /// How long the installer may take on all nodes of a busy machine.
 const ROLLED_OUT: &str = "180s";
 
@@ -35,6 +39,7 @@ impl Cluster {
     pub fn install_with(&self, edit: impl FnOnce(&mut Value)) -> Result<()> {
         self.import_kube_ipam(env!("CARGO_PKG_VERSION"), binary::kube_ipam())?;
         let mut folder = self.copy_example("install")?;
+        self.replace_in(&folder.join("daemonset.yaml"), EVERY)?;
         if self.options.store == Store::Etcd {
             // An overlay of the other.
             folder = self.copy_example("install-etcd")?;
@@ -56,6 +61,22 @@ impl Cluster {
         self.apply(NAMESPACE, &network::sweepers_bindings())?;
         let kubeconfig = control_plane::kubeconfig(&self.folder, SWEEPER).to_string();
         self.nodes().iter().try_for_each(|node| node.write(SWEEPER_KUBECONFIG, &kubeconfig))
+    }
+
+    /// Applies an example with a text replaced in one of its files, as its user may do. Once in each cluster.
+    pub fn apply_example_with(&self, name: &str, file: &str, replaced: [&str; 2]) -> Result<()> {
+        let folder = self.copy_example(name)?;
+        self.replace_in(&folder.join(file), replaced)?;
+        self.apply_folder(&folder)
+    }
+
+    fn replace_in(&self, file: &Path, [written, here]: [&str; 2]) -> Result<()> {
+        let path = self.testbed.machine.path(file);
+        let text = fs::read_to_string(&path)?;
+        if !text.contains(written) {
+            return Err(format!("{} has no {written}", file.display()).into());
+        }
+        Ok(fs::write(path, text.replace(written, here))?)
     }
 
     /// Copies the files of an example, without its folders, to where its user may edit them.

@@ -1,4 +1,4 @@
-//! The controller of `examples/install/controller`, as it is written, with its own rights.
+//! The controller of `examples/install/controller`, as it is written except that nobody waits long, with its own rights.
 
 use std::error::Error;
 use std::fmt::Display;
@@ -22,6 +22,9 @@ const PATIENCE: Duration = Duration::from_secs(120);
 const LONG_AGO: &str = "2026-01-01T00:00:00Z";
 
 const EXAMPLE: &str = "install/controller";
+
+/// It scans soon after a deletion, and again.
+const SOON: [&str; 2] = ["- --listen=0.0.0.0:9478", "- --listen=0.0.0.0:9478\n            - --settle=2s"];
 
 /// Who holds the lease, once somebody other than this one does.
 fn leader_after(cluster: &Cluster, last: &str) -> Result<String> {
@@ -150,7 +153,7 @@ fn with_logs(cluster: &Cluster, error: impl Display) -> Box<dyn Error + Send + S
 pub(crate) fn two(cluster: &mut Cluster, namespace: &Namespace) -> Result<()> {
     let [web, _] = layers(cluster);
     define(cluster)?;
-    cluster.apply_example(EXAMPLE)?;
+    cluster.apply_example_with(EXAMPLE, "deployment.yaml", SOON)?;
     let rollout = "--namespace kube-ipam rollout status deployment/kube-ipam-controller --timeout=180s";
     cluster.kubectl(rollout).map_err(|error| {
         let say = |line: &str| cluster.kubectl(line).unwrap_or_else(|error| error.to_string());
