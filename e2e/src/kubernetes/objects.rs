@@ -26,16 +26,19 @@ impl Cluster {
         Ok(Objects(objects))
     }
 
-    /// Replaces all objects of the store by those that were saved.
+    /// Deletes all objects of the store, and puts back those that were saved. What a node has written in between stays.
     pub fn put_objects_back(&self, saved: &Objects) -> Result<()> {
         self.kubectl(&format!("--namespace {NAMESPACE} delete {} --all", resources()))?;
         let list = json!({ "apiVersion": "v1", "kind": "List", "items": saved.0 });
-        self.feed(&["create", "--namespace", NAMESPACE, "--filename=-"], &list.to_string())
+        match self.feed(&["create", "--namespace", NAMESPACE, "--filename=-"], &list.to_string()) {
+            Err(error) if error.to_string().lines().all(|line| line.contains("(AlreadyExists)")) => Ok(()),
+            created => created,
+        }
     }
 }
 
-/// The store's resources, for kubectl.
+/// The store's resources, for kubectl. The last one is deleted first: a recovery that begins meanwhile stays.
 fn resources() -> String {
     let (group, resources, _) = KubernetesConfig::rule();
-    resources.into_iter().map(|resource| format!("{resource}.{group}")).collect::<Vec<_>>().join(",")
+    resources.into_iter().rev().map(|resource| format!("{resource}.{group}")).collect::<Vec<_>>().join(",")
 }

@@ -203,6 +203,7 @@ pub(crate) fn static_pod(cluster: &mut Cluster, namespace: &Namespace) -> Result
     })?;
     let said = done(cluster)?;
     assert!(said.contains("its pod is replaced") && said.contains(": 1 freed"), "{said}");
+    call(cluster, "n1", "DEL", "planted", &pod)?;
     settled(cluster, namespace)?;
 
     match cluster.options().store {
