@@ -114,7 +114,7 @@ pub(crate) fn full(cluster: &mut Cluster, namespace: &Namespace) -> Result<()> {
         &[
             "no address is free in 10.78.0.2-10.78.0.3 of 10.78.0.0/29: 2 addresses, 2 held",
             "The pod gets an address once one of them is free or the range is wider.",
-            "kube-ipam usage --store ",
+            "kube-ipam usage --",
         ],
     );
     let doctor = "kube-ipam doctor --store $STORE --kubeconfig $KUBECONFIG";
