@@ -9,7 +9,7 @@ use kube_ipam_e2e::Result;
 use kube_ipam_e2e::kubernetes::{Backup, Cluster, RunningPod, eventually, on};
 use serde_json::Value;
 
-use crate::shared::{Namespace, all_distinct, layered, nothing_held, settled};
+use crate::shared::{Namespace, all_distinct, by_kube_ipam, layered, nothing_held, settled};
 use crate::sweep::held;
 
 /// How long a recovery may last where the installer checks each minute.
@@ -132,7 +132,9 @@ pub(crate) fn of_the_whole_cluster(cluster: &mut Cluster, namespace: &Namespace)
     let held = held(cluster, namespace)?;
     for name in ["late-n2", "stays-n1", "stays-n2"] {
         assert_eq!(now[name], before[name], "{name}");
-        assert!(now[name].values().flatten().all(|address| held.contains(address)), "{name}: {held:?}");
+        for interface in by_kube_ipam(cluster) {
+            assert!(now[name][*interface].iter().all(|address| held.contains(address)), "{name}: {held:?}");
+        }
     }
 
     cluster.node_mut("n2")?.start_kubelet()?;
