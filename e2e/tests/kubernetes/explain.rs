@@ -32,10 +32,14 @@ fn explain(workstation: &Workstation, subject: &str) -> Result<Page> {
     Ok(Page { text: run("")?, document: document[0].clone() })
 }
 
-/// The explanation of a pod as soon as the API server has the events of its refusal.
+/// The explanation of a pod as soon as the API server has the events of its refusal. Each of its sandboxes has the
+/// addresses of its other interfaces for a moment, and that may be the moment of the text or of the document.
 fn waiting(workstation: &Workstation, pod: &str) -> Result<Page> {
+    let is_waiting = |page: &Page| {
+        page.document["state"] == "waiting" && page.text.contains(&format!("Pod {pod} has waited for an address"))
+    };
     eventually(&format!("{pod} is said to wait"), LONG, OFTEN, || {
-        Ok(Some(explain(workstation, pod)?).filter(|page| page.document["state"] == "waiting"))
+        Ok(Some(explain(workstation, pod)?).filter(is_waiting))
     })
 }
 
