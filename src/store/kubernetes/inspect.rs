@@ -305,8 +305,7 @@ impl KubernetesInspector {
         let corrupt = |error| StoreError::Corrupt(Cause::new(error));
         let AnyObject { metadata } = AnyObject::deserialize(&item).map_err(corrupt)?;
         let object = ObjectName::of(resource, &metadata.name);
-        let fails_lists = listed(resource, item.clone()).is_err();
-        let fault = match written(item) {
+        let fault = match written(item.clone()) {
             Ok(stored) => {
                 let key = &stored.object.key;
                 let is_locked = stored.object.lock().is_some();
@@ -327,7 +326,8 @@ impl KubernetesInspector {
             Err(error @ ObjectError::UnknownVersion { .. }) => Some(ObjectFault::Newer(Cause::new(error))),
             Err(error) => Some(ObjectFault::Unreadable(Cause::new(error))),
         };
-        report.faulty.extend(fault.map(|fault| FaultyObject { object, fault, fails_lists }));
+        let faulty = |fault| FaultyObject { object, fault, fails_lists: listed(resource, item).is_err() };
+        report.faulty.extend(fault.map(faulty));
         Ok(())
     }
 
